@@ -180,6 +180,13 @@ fn judge(wanted: &DoctorRun, comms: &[String], hooks: &Facts, diagnosis: &Value)
             _ => {}
         }
     }
+    let ids: Vec<&str> = findings
+        .iter()
+        .filter_map(|finding| finding["id"].as_str())
+        .collect();
+    if !wanted.ids.is_empty() && ids != wanted.ids {
+        wrong.push(format!("found {ids:?}, not {:?}", wanted.ids));
+    }
     for id in wanted.spares {
         if findings.iter().any(|finding| finding["id"] == *id) {
             wrong.push(format!("{id} was found"));
@@ -191,11 +198,11 @@ fn judge(wanted: &DoctorRun, comms: &[String], hooks: &Facts, diagnosis: &Value)
 /// Whether it is the expected finding, and names the process and the remedy.
 fn is(finding: &Value, found: &ExpectedFinding, comms: &[String]) -> bool {
     let said = format!("{} {}", finding["title"], finding["evidence"]);
-    let prefix = format!("{}-", found.names);
-    let is_named = found.names.is_empty()
-        || comms
-            .iter()
-            .any(|comm| comm.starts_with(&prefix) && said.contains(comm.as_str()));
+    let is_named = |role: &str| {
+        let prefix = format!("{role}-");
+        let mut comms = comms.iter();
+        comms.any(|comm| comm.starts_with(&prefix) && said.contains(comm.as_str()))
+    };
     let has = |field: &str| {
         finding[field]
             .as_array()
@@ -204,7 +211,8 @@ fn is(finding: &Value, found: &ExpectedFinding, comms: &[String]) -> bool {
     finding["id"] == found.id
         && finding["severity"] == found.severity
         && finding["figures"].is_object()
-        && is_named
+        && (found.names.is_empty() || is_named(found.names))
+        && (found.spares.is_empty() || !is_named(found.spares))
         && said.contains(found.says)
         && has("evidence")
         && has("do")
@@ -220,6 +228,7 @@ mod tests {
         id: "some",
         severity: "warning",
         names: "cl",
+        spares: "sv",
         says: "was so",
         needs: Needs::Nothing,
     };
@@ -235,12 +244,14 @@ mod tests {
             code: 0,
             finds,
             spares: &["other"],
+            ids: &[],
+            is_from_the_middle: false,
             prints: None,
         };
         let hooks = Facts::default();
         judge(
             &run,
-            &["cl-9".to_owned()],
+            &["cl-9".to_owned(), "sv-8".to_owned()],
             &hooks,
             &json!({ "findings": findings }),
         )
@@ -256,11 +267,31 @@ mod tests {
         assert_eq!(wrong(json!([finding("some", "cl-9(7)")]), &[FOUND]), 0);
         assert_eq!(wrong(json!([finding("some", "sv-9(7)")]), &[FOUND]), 1);
         assert_eq!(wrong(json!([finding("other", "")]), &[FOUND]), 2);
+        assert_eq!(
+            wrong(json!([finding("some", "cl-9(7), sv-8(6)")]), &[FOUND]),
+            1
+        );
         assert_eq!(wrong(json!([finding("some", "")]), &[]), 1);
         assert_eq!(wrong(json!([]), &[]), 0);
         // Found without the hooks, although nothing may be found without them.
         assert_eq!(wrong(json!([finding("some", "cl-9(7)")]), &[HOOKED]), 2);
         assert_eq!(wrong(json!([]), &[HOOKED]), 0);
         assert_eq!(wrong(Value::Null, &[]), 1);
+        let ordered = DoctorRun {
+            ids: &["b", "a"],
+            fail_on: "notice",
+            code: 0,
+            finds: &[],
+            spares: &[],
+            is_from_the_middle: false,
+            prints: None,
+        };
+        for (ids, expected) in [(["b", "a"], 0), (["a", "b"], 1)] {
+            let found = ids.map(|id| finding(id, ""));
+            let found = json!({ "findings": found });
+            // No finding is expected, but these are: two where nothing is wrong.
+            let wrong = judge(&ordered, &[], &Facts::default(), &found);
+            assert_eq!(wrong.len(), 1 + expected, "{wrong:?}");
+        }
     }
 }

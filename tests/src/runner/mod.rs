@@ -272,7 +272,11 @@ fn run_stage(name: &str, options: &Options) -> Result<()> {
         .find(|scenario| scenario.name == name)
         .with_context(|| format!("no scenario {name}"))?;
     let part = Part {
-        prepares: scenario.observer == ObservedBy::TraceFromTheMiddle,
+        prepares: match scenario.observer {
+            ObservedBy::TraceFromTheMiddle => true,
+            ObservedBy::Doctor(run) => run.is_from_the_middle,
+            _ => false,
+        },
         is_fenced: options.fenced,
     };
     stage::run(ip, part, scenario.play)

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::{DoctorRun, ExpectedFinding, Needs, Scenario, leak};
 use crate::{
@@ -18,10 +18,14 @@ use crate::{
     },
     expect::Side,
     stage::{
-        Stage,
+        Skip, Stage,
         finding::{CrowdRow, ExpectedCloseWait},
     },
-    sys::{check, proc_net::KernelCounters},
+    sys::{
+        check,
+        proc_net::{self, KernelCounters, State},
+        sock_diag,
+    },
 };
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -73,6 +77,19 @@ pub const SCENARIOS: &[Scenario] = &[
         }],
         ..CRITICAL
     }),
+    // Created before it began.
+    Scenario::single("doctor/tw_buckets_from_before", tw_buckets_from_before).judged(DoctorRun {
+        finds: &[ExpectedFinding {
+            says: " when the window began)",
+            ..found("tw_buckets_overflow", "warning", "")
+        }],
+        is_from_the_middle: true,
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/tw_buckets_with_room", tw_buckets_with_room).judged(DoctorRun {
+        is_from_the_middle: true,
+        ..NOTHING
+    }),
     Scenario::single("doctor/listen_queue", listen_queue).judged(DoctorRun {
         finds: &[ExpectedFinding {
             says: "its backlog is 1 (Send-Q)",
@@ -96,6 +113,8 @@ pub const NOTHING: DoctorRun = DoctorRun {
     code: 0,
     finds: &[],
     spares: &[],
+    ids: &[],
+    is_from_the_middle: false,
     prints: None,
 };
 
@@ -114,6 +133,7 @@ pub const fn found(
         id,
         severity,
         names,
+        spares: "",
         says: "",
         needs: Needs::Nothing,
     }
@@ -182,6 +202,39 @@ fn tw_buckets_near(stage: &Stage) -> Result<()> {
     stage.until("as many are alive as may be", || {
         Ok(KernelCounters::read()?.alive >= FEW as u64)
     })
+}
+
+/// The same, but they exist when the doctor begins, and hardly any do when it ends.
+fn tw_buckets_from_before(stage: &Stage) -> Result<()> {
+    before(stage, FEW)
+}
+
+fn tw_buckets_with_room(stage: &Stage) -> Result<()> {
+    before(stage, 2 * FEW)
+}
+
+fn before(stage: &Stage, allowed: usize) -> Result<()> {
+    stage.sysctl("ipv4/tcp_max_tw_buckets", &allowed.to_string())?;
+    healthy(stage)?;
+    stage.until("as many are alive", || {
+        Ok(KernelCounters::read()?.alive >= FEW as u64)
+    })?;
+    stage.begin_tracing()?;
+    for socket in proc_net::sockets()? {
+        if matches!(socket.state, State::TimeWait | State::FinWait2) {
+            match sock_diag::destroy(socket.local, socket.remote) {
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                    bail!(Skip("this kernel destroys no sockets".to_owned()))
+                }
+                // The dump of sockets may show some that are not there any more.
+                Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+    }
+    stage.until("none is alive", || Ok(KernelCounters::read()?.alive == 0))
 }
 
 /// A server that does not close what its clients have closed.

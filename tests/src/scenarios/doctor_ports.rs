@@ -1,6 +1,6 @@
 //! What `twtrace doctor` finds about local ports and the reuse of TIME_WAITs, and what it must not find.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, ensure};
 
@@ -53,10 +53,65 @@ pub const SCENARIOS: &[Scenario] = &[
     }),
     Scenario::both("doctor/bind_before_connect", bind_before_connect).judged(DoctorRun {
         code: 3,
+        finds: &[ExpectedFinding {
+            says: "2 port pools of single destinations",
+            ..found("budget_full", "critical", "cl")
+        }],
+        ids: &["budget_full", "port_range_narrow"],
+        ..CRITICAL
+    }),
+    // Two causes: connect() has filled a pool by itself.
+    Scenario::both("doctor/budget_full_beside_bind", beside_bind).judged(DoctorRun {
+        code: 3,
         finds: &[
-            found("budget_full", "critical", "cl"),
-            found("bind_before_connect", "warning", ""),
+            ExpectedFinding {
+                says: "(bind before connect) ran out: bi-",
+                ..found("budget_full", "critical", "bi")
+            },
+            // Who has the ports.
+            ExpectedFinding {
+                says: "(bind before connect) ran out",
+                ..found("budget_full", "critical", "cl")
+            },
+            ExpectedFinding {
+                says: ":20000 is left",
+                ..found("budget_full", "critical", "cl")
+            },
         ],
+        ids: &["budget_full", "budget_full", "port_range_narrow"],
+        ..CRITICAL
+    }),
+    Scenario::both("doctor/budget_full_without_accepted", without_accepted).judged(DoctorRun {
+        code: 3,
+        finds: &[ExpectedFinding {
+            says: "live sockets at the end, by process: hg-",
+            spares: "sv",
+            ..found("budget_full", "critical", "hg")
+        }],
+        ..CRITICAL
+    }),
+    // Created before it began.
+    Scenario::both("doctor/budget_nearly_full_from_before", nearly_full_before).judged(DoctorRun {
+        finds: &[ExpectedFinding {
+            says: " of its TIME_WAIT sockets were created before the window",
+            ..found("budget_nearly_full", "warning", "")
+        }],
+        is_from_the_middle: true,
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/budget_with_room_from_before", roomy_before).judged(DoctorRun {
+        ids: &["port_range_narrow"],
+        finds: &[found("port_range_narrow", "notice", "")],
+        is_from_the_middle: true,
+        ..CRITICAL
+    }),
+    Scenario::both("doctor/budget_full_before_port_taken", and_taken).judged(DoctorRun {
+        code: 3,
+        finds: &[
+            found("budget_full", "critical", "vi"),
+            found("port_taken", "critical", "nw"),
+        ],
+        ids: &["budget_full", "port_taken", "port_range_narrow"],
         ..CRITICAL
     }),
     Scenario::both("doctor/binder", binder).judged(DoctorRun {
@@ -133,6 +188,66 @@ fn full_of_live(stage: &Stage) -> Result<()> {
     for actor in [&hog, &victim] {
         expect_births(stage, actor, Side::Client, 0);
     }
+    Ok(())
+}
+
+/// A server listens on a port of the range: its accepted connections have that one port, and no others.
+fn without_accepted(stage: &Stage) -> Result<()> {
+    const PORTS: usize = 8;
+    budgets::narrow(stage, PORTS)?;
+    let server = stage.actor("sv")?;
+    let hog = stage.actor("hg")?;
+    let victim = stage.actor("vi")?;
+    let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), 40_000))?;
+    for _ in 1..PORTS {
+        hog.connect(address)?;
+        server.accept(listener)?;
+    }
+    let any = stage.ip.loopback_any_port();
+    let fd = victim.tcp_for(any)?;
+    victim.must_fail(&Command::Bind { fd, address: any }, libc::EADDRINUSE)?;
+    for actor in [&server, &hog, &victim] {
+        expect_births(stage, actor, Side::Client, 0);
+    }
+    Ok(())
+}
+
+fn nearly_full_before(stage: &Stage) -> Result<()> {
+    budgets::filled(stage, 50, 48)?;
+    stage.begin_tracing()
+}
+
+fn roomy_before(stage: &Stage) -> Result<()> {
+    budgets::filled(stage, 50, 30)?;
+    stage.begin_tracing()
+}
+
+/// The same, and a server wants one of these ports.
+fn and_taken(stage: &Stage) -> Result<()> {
+    full_of_live(stage)?;
+    let server = stage.actor("nw")?;
+    let address = SocketAddr::new(stage.ip.loopback(), 40_000);
+    let fd = server.tcp_for(address)?;
+    server.must_fail(&Command::Bind { fd, address }, libc::EADDRINUSE)?;
+    expect_births(stage, &server, Side::Unknown, 0);
+    // Until its sockets have been listed.
+    stage.pause(Duration::from_millis(600));
+    Ok(())
+}
+
+/// A client that does not bind uses nearly all ports, and one that does gets none of them.
+fn beside_bind(stage: &Stage) -> Result<()> {
+    const PORTS: usize = 20;
+    let (client, address) = budgets::filled(stage, PORTS, PORTS - 2)?;
+    let binder = stage.actor("bi")?;
+    let any = stage.ip.loopback_any_port();
+    for _ in 0..2 {
+        binder.bind(binder.tcp_for(address)?, any)?;
+    }
+    let fd = binder.tcp_for(address)?;
+    binder.must_fail(&Command::Bind { fd, address: any }, libc::EADDRINUSE)?;
+    expect_births(stage, &client, Side::Client, PORTS - 2);
+    expect_births(stage, &binder, Side::Client, 0);
     Ok(())
 }
 

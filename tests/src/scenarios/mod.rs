@@ -101,6 +101,10 @@ pub struct DoctorRun {
     pub finds: &'static [ExpectedFinding],
     /// What it must not find.
     pub spares: &'static [&'static str],
+    /// The ids of all that it finds, in this order; empty: not compared.
+    pub ids: &'static [&'static str],
+    /// It starts after the scenario has prepared something ([`Stage::begin_tracing`]).
+    pub is_from_the_middle: bool,
     /// Its output is text, not JSON, and must contain this; findings are then not compared.
     pub prints: Option<&'static str>,
 }
@@ -112,6 +116,8 @@ pub struct ExpectedFinding {
     pub severity: &'static str,
     /// Role of an actor that it must name; empty for none.
     pub names: &'static str,
+    /// Role of an actor that it must not name; empty for none.
+    pub spares: &'static str,
     /// What its evidence must contain; empty for nothing.
     pub says: &'static str,
     /// Without these hooks it must not be found.

@@ -5,14 +5,17 @@ use twtrace_wire::{PortOp, Side};
 
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
-use super::{advice, budget};
-use crate::model::budget::row::PoolWord;
-use crate::model::pairs;
+use super::{advice, bind_pool};
+use crate::model::budget::ports::PortRange;
+use crate::model::budget::row::BudgetRow;
+use crate::model::pairs::{self, PairRow};
 
 /// Minimum number of bind() calls before a client that binds is reported.
 const MANY: u64 = 50;
 /// Minimum fraction of the bound sockets that a client has closed: below that, something else may bind.
 const PART: f64 = 0.5;
+/// Fraction of the range that sockets of bind() have, from which it is reported.
+const MOST: f64 = 0.8;
 
 /// Finds pools of bind() that are nearly full, or else the processes that bind before they connect.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
@@ -21,35 +24,53 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     findings
 }
 
-/// The check of port pools also reports a full pool; this one adds what makes it small.
+/// Namespaces in which sockets of bind() have most ports, and no allocation of theirs has failed yet: a pool of bind()
+/// that is scarce has a finding of its own.
 fn pools(facts: &DoctorFacts) -> Vec<Finding> {
-    let rows = facts
-        .report
-        .budgets
-        .iter()
-        .filter(|row| row.pool == PoolWord::Bind);
-    rows.filter_map(|row| {
-        budget::severity(row)?;
-        Some(Finding {
-            id: "bind_before_connect",
-            severity: Severity::Warning,
-            title: format!(
-                "one pool of ports for all destinations {}",
-                budget::towards(row)
-            ),
-            evidence: vec![format!(
-                "in namespace {} ports are chosen by bind(), before the destination is known; such a port \
-                 serves one connection at a time, and a TIME_WAIT to any destination holds it",
-                facts.name(row.netns)
-            )],
-            figures: json!({"budget": row, "process": null, "binds": null, "time_waits": null}),
-            to_do: vec![advice::OWN_POOLS.to_owned()],
-            do_not: vec![
-                "net.ipv4.tcp_tw_reuse for this: bind() does not take ports in TIME_WAIT".to_owned(),
-            ],
-        })
-    })
-    .collect()
+    let mut findings = Vec::new();
+    for netns in facts.namespaces.keys() {
+        let mut rows = facts
+            .report
+            .budgets
+            .iter()
+            .filter(|row| row.netns == *netns);
+        if bind_pool::is_scarce(facts, *netns) {
+            continue;
+        }
+        let crowded = rows.find_map(|row| {
+            let range = row.range.filter(|_| !row.socket_range)?;
+            let count = bind_pool::of_bind(facts, row)?;
+            (count as f64 > range.count() as f64 * MOST).then_some((row, range, count))
+        });
+        if let Some((row, range, count)) = crowded {
+            findings.push(crowd(facts, row, range, count));
+        }
+    }
+    findings
+}
+
+fn crowd(facts: &DoctorFacts, row: &BudgetRow, range: PortRange, count: u64) -> Finding {
+    let place = facts.name(row.netns);
+    let is_none_left = row.capacity == Some(0);
+    Finding {
+        id: "bind_before_connect",
+        severity: match is_none_left {
+            true => Severity::Critical,
+            false => Severity::Warning,
+        },
+        title: format!("bind() has {count} of {} local ports in namespace {place}", range.count()),
+        evidence: vec![format!(
+            "in namespace {place} ports are chosen by bind(), before the destination is known; connect() skips such a port, \
+             towards any destination and from any address, and a TIME_WAIT holds it too: {} of range {range} are left to it",
+            row.capacity.unwrap_or(0),
+        )],
+        figures: json!({"budget": row, "process": null, "binds": null, "time_waits": null}),
+        to_do: vec![advice::OWN_POOLS.to_owned()],
+        do_not: vec![
+            "net.ipv4.tcp_tw_reuse for this: neither bind() nor connect() takes a port in TIME_WAIT that bind() chose"
+                .to_owned(),
+        ],
+    }
 }
 
 fn processes(facts: &DoctorFacts) -> Vec<Finding> {
@@ -63,6 +84,13 @@ fn processes(facts: &DoctorFacts) -> Vec<Finding> {
             .map(|port| port.count)
             .sum();
         let time_waits = row.counts.time_wait.of(Side::Client);
+        let is_in_scarce = |pair: &PairRow| {
+            let process = pair.process.as_ref().zip(row.process.as_ref());
+            process.is_some_and(|(one, other)| one.key == other.key) && facts.is_of_scarce_bind(pair)
+        };
+        if facts.pairs.iter().any(is_in_scarce) {
+            return None;
+        }
         let is_client = binds >= MANY && time_waits as f64 >= binds as f64 * PART;
         let name = pairs::name(row.process.as_ref()?);
         is_client.then(|| Finding {
@@ -87,7 +115,7 @@ fn processes(facts: &DoctorFacts) -> Vec<Finding> {
 mod tests {
     use super::super::samples;
     use super::*;
-    use crate::model::budget::row::BudgetRow;
+    use crate::model::budget::row::PoolWord;
     use crate::model::report::PortRow;
 
     fn binder(binds: u64, time_waits: u64, exact: bool) -> Vec<Finding> {
@@ -123,18 +151,103 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_nearly_full_is_told() {
+    fn ports_that_bind_has_are_counted_where_its_own_pool_has_no_finding() {
         let mut facts = samples::healthy();
-        let pool = |free| BudgetRow {
+        // Three destinations of a program that binds, and no other ports are left.
+        let nobodys = BudgetRow {
+            excluded: Some(1_000),
+            capacity: Some(0),
+            time_wait: Some(0),
+            ..samples::budget(0, 0)
+        };
+        facts.report.budgets = vec![nobodys.clone(); 3];
+        let all = super::super::findings(&facts);
+        let [found] = &all[..] else {
+            panic!("{all:?}");
+        };
+        assert_eq!(
+            (found.id, found.severity),
+            ("bind_before_connect", Severity::Critical)
+        );
+        assert_eq!(
+            found.title,
+            "bind() has 1000 of 1000 local ports in namespace 42"
+        );
+        assert!(found.to_do[0].contains("IP_BIND_ADDRESS_NO_PORT"));
+        let with_room = BudgetRow {
+            excluded: Some(850),
+            capacity: Some(150),
+            ..nobodys.clone()
+        };
+        facts.report.budgets = vec![with_room];
+        assert_eq!(check(&facts)[0].severity, Severity::Warning);
+        // Reserved ports are not those of bind().
+        facts.state_mut().ports.reserved = (40_000..40_100).collect();
+        assert!(check(&facts).is_empty());
+    }
+
+    #[test]
+    fn one_finding_names_the_cause() {
+        let mut facts = samples::healthy();
+        let bind = BudgetRow {
             pool: PoolWord::Bind,
             destination: None,
-            ..samples::budget(free, 0)
+            ..samples::budget(0, 40)
         };
-        facts.report.budgets = vec![pool(10)];
-        let findings = check(&facts);
-        assert_eq!(findings[0].severity, Severity::Warning);
-        assert!(findings[0].to_do[0].contains("IP_BIND_ADDRESS_NO_PORT"));
-        facts.report.budgets = vec![pool(800), samples::budget(0, 9)];
-        assert!(check(&facts).is_empty());
+        let nobodys = BudgetRow {
+            excluded: Some(1_000),
+            capacity: Some(0),
+            time_wait: Some(0),
+            ..samples::budget(0, 0)
+        };
+        facts.report.budgets = vec![nobodys.clone(), nobodys, bind];
+        let mut row = samples::process("haproxy");
+        for _ in 0..1_000 {
+            row.counts.time_wait.add(Side::Client);
+        }
+        row.ports.push(PortRow {
+            op: PortOp::Bind,
+            exact: true,
+            count: 1_040,
+            failures: 40,
+            untimed: 0,
+            p50_ns: None,
+            p99_ns: None,
+            max_ns: None,
+        });
+        let mut pair = samples::pair(Side::Client, "10.0.0.2:80", 1_000, 0);
+        pair.process = row.process.clone().map(std::sync::Arc::new);
+        pair.counts.bind_failures = 40;
+        facts.pairs = vec![pair];
+        facts.report.processes.push(row);
+        let all = super::super::findings(&facts);
+        let [found] = &all[..] else {
+            panic!("{all:?}");
+        };
+        assert_eq!(
+            (found.id, found.severity),
+            ("budget_full", Severity::Critical)
+        );
+        assert!(
+            found
+                .title
+                .ends_with("(bind before connect) ran out: haproxy(7)"),
+            "{found:?}"
+        );
+        assert!(found.to_do[0].contains("IP_BIND_ADDRESS_NO_PORT"));
+        let evidence = found.evidence.join("\n");
+        assert!(
+            evidence.contains("2 port pools of single destinations"),
+            "{evidence}"
+        );
+        assert!(
+            evidence.contains("created during the window: haproxy(7): 1000"),
+            "{evidence}"
+        );
+        // connect() failed, too: that is another victim.
+        facts.report.budgets[0].failures = 3;
+        let all = super::super::findings(&facts);
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert!(all[0].title.contains("bind before connect"));
     }
 }

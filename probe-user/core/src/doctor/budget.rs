@@ -3,16 +3,17 @@
 use std::borrow::Cow;
 
 use serde_json::{Value, json};
-use twtrace_wire::{ReuseRefusal, Side};
+use twtrace_wire::Side;
 
 use super::advice::{self, NAMED};
+use super::bind_pool::{self, is_effect};
+use super::budget_remedy::{do_not, to_do};
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::refused;
 use crate::event::quantity::duration;
 use crate::model::budget::holders::PoolHolder;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
-use crate::model::budget::sysctls::TwReuse;
 use crate::model::destination::Destination;
 use crate::model::pairs::{self, PairRow};
 
@@ -31,8 +32,11 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for netns in facts.namespaces_of_budgets() {
         let rows = facts.report.budgets.iter().filter(|row| row.netns == netns);
-        let bad: Vec<(&BudgetRow, Severity)> =
+        let rows = rows.filter(|row| !is_effect(facts, row));
+        let mut bad: Vec<(&BudgetRow, Severity)> =
             rows.filter_map(|row| Some((row, severity(row)?))).collect();
+        // Pools of bind() first: they take ports from all others.
+        bad.sort_by_key(|(row, _)| row.pool != PoolWord::Bind);
         let further = bad.len().saturating_sub(SHOWN);
         for (row, severity) in bad.iter().take(SHOWN) {
             findings.push(finding(facts, row, *severity, further));
@@ -70,17 +74,18 @@ impl DoctorFacts {
 }
 
 fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: usize) -> Finding {
-    let towards = towards(row);
-    let title = match severity {
-        Severity::Critical if row.failures > 0 => format!("local ports {towards} ran out"),
-        Severity::Critical => format!("no local port {towards} is left"),
-        _ => format!("local ports {towards} are running out"),
-    };
     let users = users(facts, row);
     let failed = failed(facts, row);
     let hindered = hindered(facts, row);
-    let mut evidence = vec![figures_in_words(facts, row)];
     let holders = holders(row);
+    let mut evidence = vec![figures_in_words(facts, row)];
+    if row.pool == PoolWord::Bind {
+        evidence.push(
+            "bind() chooses these ports before the destination is known: each serves one connection at a time, and a \
+             TIME_WAIT to any destination holds it"
+                .to_owned(),
+        );
+    }
     if !holders.is_empty() {
         evidence.push(format!(
             "live sockets at the end, by process: {}",
@@ -105,6 +110,8 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
             advice::list(&users)
         ));
     }
+    evidence.extend(older(facts, row));
+    evidence.extend(effects(facts, row));
     evidence.extend(refused::sentences(&hindered));
     if let (Outlook::RunsOut, Some(left_ns)) = (row.outlook, row.full_in_ns) {
         evidence.push(format!(
@@ -123,7 +130,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
             _ => "budget_nearly_full",
         },
         severity,
-        title,
+        title: title(row, severity, [&failed, &holders, &users]),
         evidence,
         figures: json!({
             "budget": row,
@@ -135,6 +142,64 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
         to_do: to_do(facts, row, &hindered),
         do_not: do_not(row),
     }
+}
+
+/// In a pool of bind() it names a process, the first of these lists that has one: there is no destination.
+fn title(row: &BudgetRow, severity: Severity, named: [&[(Cow<'static, str>, u64)]; 3]) -> String {
+    let towards = towards(row);
+    let of = named.into_iter().find_map(|list| list.first());
+    let of = match (row.pool, of) {
+        (PoolWord::Bind, Some((name, _))) => format!(": {name}"),
+        _ => String::new(),
+    };
+    match severity {
+        Severity::Critical if row.failures > 0 => format!("local ports {towards} ran out{of}"),
+        Severity::Critical => format!("no local port {towards} is left{of}"),
+        _ => format!("local ports {towards} are running out{of}"),
+    }
+}
+
+/// TIME_WAITs of the pool that are older than the window, at least. `None` if there are none, or if some that were
+/// created during the window may not have been seen.
+fn older(facts: &DoctorFacts, row: &BudgetRow) -> Option<String> {
+    let report = &facts.report;
+    let is_whole = report.lost.is_empty() && report.pairs_left_out == 0;
+    if !is_whole || !facts.sees_all || report.history.is_some() {
+        return None;
+    }
+    let may_be_of_it = |pair: &&PairRow| {
+        let is_there = match (pair.side, row.destination) {
+            (Side::Client, Some(wanted)) => match pair.destination {
+                Destination::Remote(remote) => remote == wanted,
+                _ => true,
+            },
+            (Side::Client, None) | (Side::Unknown, _) => true,
+            (Side::Server, _) => false,
+        };
+        pair.netns == row.netns && is_there
+    };
+    let seen = facts.pairs.iter().filter(may_be_of_it);
+    let seen: u64 = seen.map(|pair| pair.counts.time_wait).sum();
+    let older = u64::from(row.time_wait?).saturating_sub(seen);
+    (older > 0).then(|| {
+        format!(
+            "{older} of its TIME_WAIT sockets were created before the window, so their processes are not known"
+        )
+    })
+}
+
+/// What a pool of bind() leaves to others.
+fn effects(facts: &DoctorFacts, row: &BudgetRow) -> Option<String> {
+    let count = match row.pool {
+        PoolWord::Bind => bind_pool::effects(facts, row),
+        PoolWord::Connect => 0,
+    };
+    (count > 0).then(|| {
+        format!(
+            "connect() skips ports of bind(): {count} port pools of single destinations have few or none left for that \
+             reason"
+        )
+    })
 }
 
 /// Why allocations failed in a pool that has free ports at the end.
@@ -197,7 +262,7 @@ fn after_colon(rows: &[(Cow<'static, str>, u64)]) -> String {
 }
 
 /// The processes that created TIME_WAITs in this pool. In a pool of bind(), these can't be distinguished from others
-/// with the same source.
+/// with the same source, which take its ports too.
 fn users(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
     let is_of = |destination: &Destination| match row.destination {
         Some(wanted) => *destination == Destination::Remote(wanted),
@@ -210,7 +275,7 @@ fn users(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> 
 }
 
 /// The processes with its live sockets; empty if they are not known.
-fn holders(row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
+pub fn holders(row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
     let name = |holder: &PoolHolder| match &holder.process {
         Some(process) => pairs::name(process).into(),
         None => pairs::NOBODY.into(),
@@ -242,97 +307,11 @@ fn hindered<'a>(facts: &'a DoctorFacts, row: &BudgetRow) -> Vec<&'a PairRow> {
         .hindered(|pair| pair.netns == row.netns && pair.destination == Destination::Remote(wanted))
 }
 
-/// Whether live sockets hold most of the used ports.
-fn is_live(row: &BudgetRow) -> bool {
-    row.live.unwrap_or(0) > row.time_wait.unwrap_or(0)
-}
-
-fn to_do(facts: &DoctorFacts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec<String> {
-    let mut to_do = Vec::new();
-    if is_live(row) {
-        let by = holders(row);
-        let of = by
-            .first()
-            .map_or_else(String::new, |(name, _)| format!(" of {name}"));
-        to_do.push(format!(
-            "most of the ports are held by open connections{of}: bound the number of connections, or find out \
-             why they are not closed; remedies against TIME_WAIT do not help here"
-        ));
-    } else {
-        to_do.push(
-            "keep connections alive and use them again (a pool, HTTP keep-alive, nginx: keepalive in upstream)"
-                .to_owned(),
-        );
-    }
-    if row.pool == PoolWord::Bind {
-        to_do.push(advice::OWN_POOLS.to_owned());
-    }
-    let state = facts.state(row.netns);
-    let reuse_helps = !is_live(row) && row.pool == PoolWord::Connect;
-    if let Some(ports) = state.map(|state| &state.ports)
-        && reuse_helps
-    {
-        if !ports.timestamps {
-            to_do.push(format!(
-                "switch TCP timestamps on, without which no TIME_WAIT is reused: {}",
-                facts.command(row.netns, "sysctl -w net.ipv4.tcp_timestamps=1")
-            ));
-        }
-        if ports.tw_reuse != TwReuse::Always {
-            to_do.push(format!(
-                "let connect() take ports in TIME_WAIT, which is safe for outbound connections: {}",
-                facts.command(row.netns, "sysctl -w net.ipv4.tcp_tw_reuse=1")
-            ));
-        }
-    }
-    if refused::count(hindered, ReuseRefusal::PeerWithoutTimestamps) > 0 {
-        to_do.push(
-            "switch TCP timestamps on at the peer, or in what stands between: without them its TIME_WAITs are \
-             not reused"
-                .to_owned(),
-        );
-    }
-    if row.socket_range {
-        to_do.push(
-            "let these sockets have more ports: they set a range of their own (IP_LOCAL_PORT_RANGE), narrower \
-             than the namespace's"
-                .to_owned(),
-        );
-    } else if let Some(range) = row.range
-        && super::port_range::may_grow(range)
-    {
-        to_do.push(super::port_range::widen(facts, row.netns));
-    }
-    to_do.push(
-        "more destinations or sources: each address and port of the backend, and each source address, has \
-         all the ports for itself"
-            .to_owned(),
-    );
-    to_do
-}
-
-fn do_not(row: &BudgetRow) -> Vec<String> {
-    if is_live(row) {
-        vec![advice::NO_LINGER.to_owned()]
-    } else {
-        [
-            advice::NO_RECYCLE,
-            advice::NO_FIN_TIMEOUT,
-            advice::NO_LINGER,
-            advice::NO_BUCKETS,
-        ]
-        .map(str::to_owned)
-        .to_vec()
-    }
-}
-
 /// The pool with the highest usage, for a host without findings.
 pub fn fullest(facts: &DoctorFacts) -> Option<&BudgetRow> {
     let used = |row: &BudgetRow| row.used().unwrap_or(0.0);
-    facts
-        .report
-        .budgets
-        .iter()
+    let rows = facts.report.budgets.iter();
+    rows.filter(|row| !bind_pool::is_nobodys(row))
         .max_by(|a, b| used(a).total_cmp(&used(b)))
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::doctor::samples;
+use twtrace_wire::ReuseRefusal;
 
 fn only(row: BudgetRow) -> Vec<Finding> {
     let mut facts = samples::healthy();
@@ -28,6 +29,7 @@ fn a_full_budget_names_who_filled_it_and_who_failed() {
             "namespace 42, range 40000-40999: 0 of 1000 ports are free, 0 are held by live sockets, 1000 by TIME_WAITs (0 of them reusable)",
             "3 port allocations failed with EADDRNOTAVAIL during the window: nginx(7): 3",
             "TIME_WAIT sockets created during the window: nginx(7): 800",
+            "200 of its TIME_WAIT sockets were created before the window, so their processes are not known",
         ]
     );
     let to_do = found.to_do.join("\n");
@@ -86,6 +88,7 @@ fn what_kept_time_waits_from_reuse_is_told() {
         samples::refused("10.0.0.3:80", 4, ReuseRefusal::Disabled, 4),
     ];
     facts.report.budgets = vec![samples::budget(0, 0)];
+    facts.sees_all = false;
     let findings = check(&facts);
     assert_eq!(
         findings[0].evidence[1..],

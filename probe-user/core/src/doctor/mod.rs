@@ -7,7 +7,9 @@ pub mod finding;
 
 mod advice;
 mod bind_before_connect;
+mod bind_pool;
 pub mod budget;
+mod budget_remedy;
 mod caveats;
 mod close_wait;
 mod conntrack;
@@ -35,10 +37,10 @@ use finding::Finding;
 /// A check: returns its findings.
 type Check = fn(&DoctorFacts) -> Vec<Finding>;
 
-/// All checks, the most important first.
+/// All checks, the most important first, and causes before their effects.
 const CHECKS: &[Check] = &[
-    port_taken::check,
     budget::check,
+    port_taken::check,
     bind_before_connect::check,
     conntrack::check,
     tw_buckets::check,

@@ -66,7 +66,7 @@ fn finding(facts: &DoctorFacts, row: &FixedPortRow) -> Finding {
     let mut kinds: Vec<Obstacle> = obstacles.iter().map(|(it, _)| *it).collect();
     kinds.dedup();
     let got_it = kinds == [Obstacle::Own] && !row.failed_after_check;
-    let mut evidence = vec![wanted(row, &who)];
+    let mut evidence = vec![wanted(facts, row, &who)];
     evidence.extend(
         obstacles
             .iter()
@@ -105,7 +105,7 @@ fn who(row: &FixedPortRow) -> String {
 }
 
 /// Such as `new-server(7) wanted 0.0.0.0:7777 in namespace 1: 4 bind() failed with EADDRINUSE within 900ms`.
-fn wanted(row: &FixedPortRow, who: &str) -> String {
+fn wanted(facts: &DoctorFacts, row: &FixedPortRow, who: &str) -> String {
     let calls: Vec<String> = row
         .calls
         .iter()
@@ -135,7 +135,7 @@ fn wanted(row: &FixedPortRow, who: &str) -> String {
     };
     format!(
         "{who} wanted {of} in namespace {}: {}{lasted}",
-        row.netns,
+        facts.name(row.netns),
         calls.join(", ")
     )
 }

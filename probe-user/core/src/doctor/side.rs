@@ -30,6 +30,10 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
         let Destination::Remote(remote) = row.destination else {
             return None;
         };
+        // The finding about the pool has the cause and the remedy.
+        if facts.is_of_scarce_bind(row) {
+            return None;
+        }
         let per_s = per_s(facts, row);
         let state = facts.state(row.netns);
         let length_ns = state.map_or(TIME_WAIT_NS, |state| state.ports.time_wait_ns());

@@ -43,7 +43,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         "{} of {place} in namespace {} were reset: {unread} were closed with data unread (unread_data), {late} \
          received data after the close (data_after_close): {}",
         share.words(),
-        group.netns,
+        facts.name(group.netns),
         advice::list(&who)
     )];
     evidence.push(

@@ -29,7 +29,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let mut evidence = vec![format!(
         "{} to {place} in namespace {} were closed before the peer had sent all: {}",
         share.words(),
-        group.netns,
+        facts.name(group.netns),
         advice::list(&who)
     )];
     if let Some(pattern) = pattern {

@@ -61,7 +61,7 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         format!(
             "{} of {place} in namespace {} were reset: the client's next request came {} after {name} had closed",
             share.words(),
-            group.netns,
+            facts.name(group.netns),
             range(&pattern.after_close)
         ),
         match timeout {
@@ -141,7 +141,7 @@ fn at_client(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 "{} to {place} in namespace {} were reset: {} of them after the server's FIN had arrived, which was {idle} \
                  after the last data: {}",
                 share.words(),
-                group.netns,
+                facts.name(group.netns),
                 pattern.after_fin,
                 advice::list(&who)
             )],

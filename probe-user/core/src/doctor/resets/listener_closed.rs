@@ -30,7 +30,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         "{} of {place} in namespace {} were reset (aborted) before anything was sent to them: the kernel does that to \
          connections that nobody has accepted when their listener closes",
         share.words(),
-        group.netns
+        facts.name(group.netns)
     )];
     if let Some((first_ns, last_ns)) = pattern.seen_ns {
         let apart = duration(last_ns.saturating_sub(first_ns));

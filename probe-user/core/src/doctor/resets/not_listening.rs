@@ -38,7 +38,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         pattern.is_some_and(|pattern| pattern.same_host == pattern.count) || by_kernel > 0;
     let mut evidence = vec![format!(
         "{refused} connects to {place} from namespace {} were refused (ECONNREFUSED), {}: {}",
-        group.netns,
+        facts.name(group.netns),
         advice::rate(per_s),
         advice::list(&who)
     )];

@@ -55,7 +55,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let mut evidence = vec![format!(
         "{} {towards} {place} in namespace {} received a RST: {}",
         share.words(),
-        group.netns,
+        facts.name(group.netns),
         advice::list(&who)
     )];
     let mut to_do = Vec::new();

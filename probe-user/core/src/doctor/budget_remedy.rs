@@ -1,0 +1,101 @@
+//! What helps against a port pool that is used up, and what does not.
+
+use twtrace_wire::ReuseRefusal;
+
+use super::budget::holders;
+use super::facts::DoctorFacts;
+use super::{advice, refused};
+use crate::model::budget::row::{BudgetRow, PoolWord};
+use crate::model::budget::sysctls::TwReuse;
+use crate::model::pairs::PairRow;
+
+/// Advice about tcp_tw_reuse as a remedy for a pool of bind().
+const NO_REUSE_FOR_BIND: &str =
+    "net.ipv4.tcp_tw_reuse for this: bind() does not take ports in TIME_WAIT";
+
+/// Whether live sockets hold most of the used ports.
+fn is_live(row: &BudgetRow) -> bool {
+    row.live.unwrap_or(0) > row.time_wait.unwrap_or(0)
+}
+
+/// What to do, the best first.
+pub fn to_do(facts: &DoctorFacts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec<String> {
+    let mut to_do = Vec::new();
+    if row.pool == PoolWord::Bind {
+        to_do.push(advice::OWN_POOLS.to_owned());
+    }
+    if is_live(row) {
+        let by = holders(row);
+        let of = by
+            .first()
+            .map_or_else(String::new, |(name, _)| format!(" of {name}"));
+        to_do.push(format!(
+            "most of the ports are held by open connections{of}: bound the number of connections, or find out \
+             why they are not closed; remedies against TIME_WAIT do not help here"
+        ));
+    } else {
+        to_do.push(
+            "keep connections alive and use them again (a pool, HTTP keep-alive, nginx: keepalive in upstream)"
+                .to_owned(),
+        );
+    }
+    let state = facts.state(row.netns);
+    let reuse_helps = !is_live(row) && row.pool == PoolWord::Connect;
+    if let Some(ports) = state.map(|state| &state.ports)
+        && reuse_helps
+    {
+        if !ports.timestamps {
+            to_do.push(format!(
+                "switch TCP timestamps on, without which no TIME_WAIT is reused: {}",
+                facts.command(row.netns, "sysctl -w net.ipv4.tcp_timestamps=1")
+            ));
+        }
+        if ports.tw_reuse != TwReuse::Always {
+            to_do.push(format!(
+                "let connect() take ports in TIME_WAIT, which is safe for outbound connections: {}",
+                facts.command(row.netns, "sysctl -w net.ipv4.tcp_tw_reuse=1")
+            ));
+        }
+    }
+    if refused::count(hindered, ReuseRefusal::PeerWithoutTimestamps) > 0 {
+        to_do.push(
+            "switch TCP timestamps on at the peer, or in what stands between: without them its TIME_WAITs are \
+             not reused"
+                .to_owned(),
+        );
+    }
+    if row.socket_range {
+        to_do.push(
+            "let these sockets have more ports: they set a range of their own (IP_LOCAL_PORT_RANGE), narrower \
+             than the namespace's"
+                .to_owned(),
+        );
+    } else if let Some(range) = row.range
+        && super::port_range::may_grow(range)
+    {
+        to_do.push(super::port_range::widen(facts, row.netns));
+    }
+    to_do.push(
+        "more destinations or sources: each address and port of the backend, and each source address, has \
+         all the ports for itself"
+            .to_owned(),
+    );
+    to_do
+}
+
+/// What not to do.
+pub fn do_not(row: &BudgetRow) -> Vec<String> {
+    let of_bind = (row.pool == PoolWord::Bind).then_some(NO_REUSE_FOR_BIND);
+    let others = if is_live(row) {
+        &[advice::NO_LINGER][..]
+    } else {
+        &[
+            advice::NO_RECYCLE,
+            advice::NO_FIN_TIMEOUT,
+            advice::NO_LINGER,
+            advice::NO_BUCKETS,
+        ]
+    };
+    let all = of_bind.into_iter().chain(others.iter().copied());
+    all.map(str::to_owned).collect()
+}
