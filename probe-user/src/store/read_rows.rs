@@ -327,5 +327,6 @@ fn read_pair(cells: &mut Cells<'_, '_>) -> rusqlite::Result<PairCounts> {
         reuse: cells.reuse()?,
         deaths: cells.deaths()?.into(),
         patterns: Sparse::default(),
+        lives: Sparse::default(),
     })
 }

@@ -11,6 +11,7 @@ mod bind_pool;
 pub mod budget;
 mod budget_remedy;
 mod caveats;
+mod churn;
 mod close_wait;
 mod conntrack;
 mod fin_timeout;

@@ -6,6 +6,7 @@ use serde_json::json;
 use twtrace_wire::Side;
 
 use super::advice;
+use super::churn::Churn;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use crate::event::quantity;
@@ -23,7 +24,7 @@ const HALF: f64 = 0.5;
 /// Maximum number of findings of each of the two checks.
 const SHOWN: usize = 5;
 
-/// A client that opens a connection to the same destination for each request, and closes it.
+/// A client that opens and closes connections to the same destination all the time.
 pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
     let rows = at_high_rate(facts, Side::Client);
     rows.filter_map(|row| {
@@ -44,13 +45,14 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
         let range = state.map(|state| state.ports.range.count());
         let is_much = range.is_some_and(|count| held >= count as f64 * HALF) && !is_reused;
         let name = row.name();
+        let churn = Churn::of(facts, row, remote, per_s);
         let mut evidence = vec![format!(
-            "{name} in namespace {} connected to {remote} and closed first {} times, {}: a new connection \
-             each time, towards the same destination",
+            "{name} in namespace {} connected to {remote} and closed first {} times, {}",
             facts.name(row.netns),
             row.counts.time_wait,
             advice::rate(per_s)
         )];
+        evidence.extend(churn.in_words());
         evidence.push(match (range, is_reused) {
             (Some(count), true) if has_failed(facts, row.netns, remote) => format!(
                 "TIME_WAITs towards it are reused after a second: up to {count} new connections a second find a port, \
@@ -65,17 +67,15 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
         Some(Finding {
             id: "client_closes_first",
             severity: if is_much { Severity::Warning } else { Severity::Notice },
-            title: format!("{name} opens a new connection for each request to {remote}"),
+            title: format!("{name} opens and closes connections to {remote} all the time"),
             evidence,
             figures: json!({
                 "netns": row.netns, "process": name, "remote": remote.to_string(),
                 "time_waits": row.counts.time_wait, "per_s": thousandths(per_s), "ports_held": held.round(),
+                "open": churn.open, "mean_ns": churn.lives.mean_ns(), "closed_at_once": churn.lives.closed_at_once,
+                "were_idle": churn.lives.were_idle,
             }),
-            to_do: vec![
-                "keep connections alive and use them again (a pool, HTTP keep-alive; nginx: keepalive in \
-                 upstream, with proxy_http_version 1.1 and an empty Connection header)"
-                    .to_owned(),
-            ],
+            to_do: churn.to_do(),
             do_not: [advice::NO_LINGER, advice::NO_FIN_TIMEOUT, advice::NO_RECYCLE]
                 .map(str::to_owned)
                 .to_vec(),
@@ -182,20 +182,25 @@ mod tests {
         let facts = with(Side::Client, "10.0.0.2:80", 1_000);
         let findings = client_closes_first(&facts);
         assert_eq!(findings[0].severity, Severity::Notice);
-        assert!(findings[0].evidence[0].contains("1000 times, 100 a second"));
-        assert!(findings[0].evidence[1].contains("holds 6000 of 28232"));
-        assert!(findings[0].evidence[1].starts_with("each holds a port for 60 s"));
+        assert!(findings[0].evidence[0].ends_with("1000 times, 100 a second"));
+        assert_eq!(
+            findings[0].title,
+            "nginx(7) opens and closes connections to 10.0.0.2:80 all the time"
+        );
+        let last = |found: &Finding| found.evidence.last().cloned().unwrap();
+        assert!(last(&findings[0]).contains("holds 6000 of 28232"));
+        assert!(last(&findings[0]).starts_with("each holds a port for 60 s"));
         let mut facts = with(Side::Client, "10.0.0.2:80", 3_000);
         facts.state_mut().ports.tw_timeout = TwTimeout::from_seconds(5);
         let short = &client_closes_first(&facts)[0];
         assert_eq!(short.severity, Severity::Notice);
-        assert!(short.evidence[1].contains("for 5 s: this rate holds 1500 of 28232"));
+        assert!(last(short).contains("for 5 s: this rate holds 1500 of 28232"));
         let facts = with(Side::Client, "10.0.0.2:80", 3_000);
         assert_eq!(client_closes_first(&facts)[0].severity, Severity::Warning);
         // Reused: the default between loopback addresses.
         let mut facts = with(Side::Client, "127.0.0.1:80", 3_000);
         assert_eq!(client_closes_first(&facts)[0].severity, Severity::Notice);
-        let says = |facts: &DoctorFacts| client_closes_first(facts)[0].evidence[1].clone();
+        let says = |facts: &DoctorFacts| last(&client_closes_first(facts)[0]);
         assert!(says(&facts).ends_with("so ports do not run out"));
         facts.report.budgets.push(samples::budget(9, 3));
         facts.report.budgets[1].destination = Some("127.0.0.1:80".parse().unwrap());

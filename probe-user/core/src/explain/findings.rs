@@ -153,7 +153,7 @@ pub const FINDINGS: &[(&str, Text)] = &[
     (
         "client_closes_first",
         Text::new(
-            "A client opens a connection per request",
+            "A client opens and closes connections all the time",
             "One process created many TIME_WAITs towards one destination. The end that closes first has the \
              TIME_WAIT, and for a client each one holds a local port for 60 s.",
         )

@@ -16,6 +16,7 @@ pub mod groups;
 pub mod host;
 pub mod inferred_ends;
 pub mod listener;
+pub mod lives;
 pub mod memory;
 pub mod namespace;
 pub mod netns_name;

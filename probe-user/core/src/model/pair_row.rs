@@ -9,6 +9,7 @@ use twtrace_wire::{EventKind, ResetReason, Side, Unattributed};
 
 use super::counts::Deaths;
 use super::destination::Destination;
+use super::lives::Lives;
 use super::resets::ResetPatterns;
 use super::reuse::Reuse;
 use super::sparse::{Nothing, Sparse};
@@ -65,6 +66,8 @@ pub struct PairCounts {
     pub reuse: Reuse,
     /// Times of its RSTs, and who was at the other end; empty if they were read from a history.
     pub patterns: Sparse<ResetPatterns>,
+    /// How the connections passed that it closed first; empty if there are few, or if they were read from a history.
+    pub lives: Sparse<Lives>,
 }
 
 impl PairCounts {
@@ -80,12 +83,16 @@ impl PairCounts {
         if !other.patterns.is_nothing() {
             self.patterns.add_all(&other.patterns);
         }
+        if !other.lives.is_nothing() {
+            self.lives.add_all(&other.lives);
+        }
     }
 
     /// Removes the kinds of events that are not shown.
     pub fn keep_only(&mut self, is_shown: impl Fn(EventKind) -> bool) {
         if !is_shown(EventKind::TimeWait) {
             self.time_wait = 0;
+            self.lives = Sparse::default();
         }
         self.deaths.keep_only(&is_shown);
         if !is_shown(EventKind::Reset) {

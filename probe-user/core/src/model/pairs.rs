@@ -6,8 +6,10 @@ use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, Side, Unattrib
 
 use super::compact_map::CompactMap;
 use super::destination::Destination;
+use super::lives::COUNTED_FROM;
 use super::resets::both_ends::BothEnds;
 use super::reuse::Reuse;
+use super::sparse::Nothing;
 use crate::event::answerable::{unattributed, without_process};
 use crate::event::{Event, EventFacts, PortAlloc, PortResult, Process, Reset};
 
@@ -50,7 +52,12 @@ impl PackedPair {
     /// Counts an event of [`counts`].
     fn apply(&mut self, event: &Event) {
         match &event.facts {
-            EventFacts::TimeWait(_) => self.time_wait += 1,
+            EventFacts::TimeWait(closed) => {
+                self.time_wait += 1;
+                if self.time_wait > COUNTED_FROM {
+                    self.more.get_or_insert_default().lives.add(closed);
+                }
+            }
             EventFacts::Reset(facts) => {
                 let more = self.more.get_or_insert_default();
                 more.patterns.add(event, facts);
@@ -79,7 +86,8 @@ impl PackedPair {
 
     fn add(&mut self, counts: &PairCounts) {
         self.time_wait += counts.time_wait;
-        if counts.events() > counts.time_wait || !counts.reuse.is_empty() {
+        let has_more = counts.events() > counts.time_wait || !counts.lives.is_nothing();
+        if has_more || !counts.reuse.is_empty() {
             let more = self.more.get_or_insert_default();
             more.add(counts);
             more.time_wait = 0;
