@@ -263,7 +263,7 @@ fn after_colon(rows: &[(Cow<'static, str>, u64)]) -> String {
 
 /// The processes that created TIME_WAITs in this pool. In a pool of bind(), these can't be distinguished from others
 /// with the same source, which take its ports too.
-fn users(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
+pub fn users(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
     let is_of = |destination: &Destination| match row.destination {
         Some(wanted) => *destination == Destination::Remote(wanted),
         None => true,

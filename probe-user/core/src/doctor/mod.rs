@@ -14,6 +14,7 @@ mod caveats;
 mod churn;
 mod close_wait;
 mod conntrack;
+mod fast_half;
 mod fin_timeout;
 mod linger;
 mod listen_queue;
@@ -47,6 +48,7 @@ const CHECKS: &[Check] = &[
     tw_buckets::check,
     listen_queue::check,
     close_wait::check,
+    fast_half::check,
     side::client_closes_first,
     side::server_closes_first,
     linger::check,

@@ -76,6 +76,7 @@ pub const FINDINGS: &[(&str, Text)] = &[
         )
         .do_not("expect net.ipv4.tcp_tw_reuse to help: bind() to port 0 does not take ports in TIME_WAIT."),
     ),
+    super::fast_half::FINDING,
     (
         "nat_ports_exhausted",
         Text::new(

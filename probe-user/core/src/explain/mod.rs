@@ -5,6 +5,7 @@
 
 mod columns;
 mod errnos;
+mod fast_half;
 mod findings;
 mod hooks;
 mod processes;
