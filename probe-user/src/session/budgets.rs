@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use twtrace_core::model::budget::client_sockets::{
     ClientSocketsBuilder, Hold, Socket, SocketState,
 };
+use twtrace_core::model::budget::holders::is_crowded_by_bind;
 use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::servers::ServerPorts;
 use twtrace_core::model::socket::SocketRow;
 
-use super::pool_holders::{self, Crowd, Crowds};
+use super::pool_holders::{self, Crowd, Crowds, SocketsOfBind};
 use crate::probe::PortsOfBind;
 use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::setting;
@@ -63,8 +64,34 @@ pub fn sample(
             }
         }
     }
+    crowds.extend(of_bind_crowds(helper, &samples));
     samples.extend(unscanned.into_iter().map(|(netns, why)| (netns, Err(why))));
     Sampled { samples, crowds }
+}
+
+/// The sockets of bind() of namespaces in which these have many ports, by the kernel's own table.
+fn of_bind_crowds(helper: Option<&NamespaceHelper>, samples: &SocketSamples) -> Vec<Crowd> {
+    let crowded = samples.iter().filter_map(|(netns, sample)| {
+        let sample = sample.as_ref().ok()?;
+        let (range, ports) = (sample.sysctls.range, sample.sockets.of_bind()?);
+        let count = ports.iter().filter(|port| range.contains(*port)).count() as u64;
+        is_crowded_by_bind(count, range.count()).then_some((*netns, (range, ports)))
+    });
+    let crowded: HashMap<u32, _> = crowded.collect();
+    let namespaces: Vec<u32> = crowded.keys().copied().collect();
+    let mut crowds = Vec::new();
+    if namespaces.is_empty() {
+        return crowds;
+    }
+    // Without it they have no names.
+    let _unscanned = visit(helper, &namespaces, |netns, _, diag| {
+        if let Some((range, ports)) = crowded.get(&netns) {
+            let found = diag.dump_into(Query::all(), || SocketsOfBind::new(*range, ports))?;
+            crowds.push(found.of_namespace(netns));
+        }
+        Ok(())
+    });
+    crowds
 }
 
 /// Sockets and settings, and the sockets whose holders are to be found.

@@ -93,6 +93,49 @@ impl<S: Fn(u16) -> bool> Extend<SocketRow> for Crowds<S> {
     }
 }
 
+/// The sockets of one namespace that have ports of bind(), except for TIME_WAITs, which have no process.
+pub struct SocketsOfBind<'a> {
+    range: PortRange,
+    ports: &'a PortSet,
+    /// The first socket of each port: the listener, if there is one.
+    first: HashMap<u16, (bool, u32)>,
+}
+
+impl<'a> SocketsOfBind<'a> {
+    /// `ports`: those that bind() chose, or was called for.
+    pub fn new(range: PortRange, ports: &'a PortSet) -> Self {
+        Self {
+            range,
+            ports,
+            first: HashMap::new(),
+        }
+    }
+
+    pub fn of_namespace(self, netns: u32) -> Crowd {
+        Crowd {
+            netns,
+            pool: CrowdedPool::OF_BIND,
+            inodes: self.first.into_values().map(|(_, inode)| inode).collect(),
+        }
+    }
+}
+
+impl Extend<SocketRow> for SocketsOfBind<'_> {
+    fn extend<I: IntoIterator<Item = SocketRow>>(&mut self, rows: I) {
+        for row in rows {
+            let port = row.local.port();
+            if row.is_mini() || !self.range.contains(port) || !self.ports.contains(port) {
+                continue;
+            }
+            let is_listener = row.state == TcpState::Listen;
+            let first = self.first.entry(port).or_insert((is_listener, row.inode));
+            if is_listener && !first.0 {
+                *first = (true, row.inode);
+            }
+        }
+    }
+}
+
 /// The processes that have them open.
 pub fn find(crowds: Vec<Crowd>, session: &mut Session) -> Vec<PoolHolders> {
     let all = crowds.iter().flat_map(|crowd| &crowd.inodes).copied();
@@ -163,6 +206,7 @@ mod tests {
         let pool = CrowdedPool {
             source: "10.0.0.1".parse().unwrap(),
             destination: None,
+            is_of_bind: false,
         };
         let mut crowds = Crowds::new(&[pool], range, |port| port == 40_006);
         let (any, peer) = ("0.0.0.0:0", "10.0.0.9:7000");
@@ -177,5 +221,27 @@ mod tests {
         ]);
         let found: Vec<Crowd> = crowds.of_namespace(1).collect();
         assert_eq!(found[0].inodes, [4]);
+    }
+
+    #[test]
+    fn a_port_of_bind_counts_once_and_is_its_listeners() {
+        let range = PortRange {
+            low: 40_000,
+            high: 40_099,
+        };
+        let ports: PortSet = [40_005, 40_007, 50_007].into_iter().collect();
+        let mut sockets = SocketsOfBind::new(range, &ports);
+        let (any, peer) = ("0.0.0.0:0", "10.0.0.9:7000");
+        sockets.extend([
+            row("10.0.0.1:40005", peer, TcpState::Established, 1),
+            row("0.0.0.0:40005", any, TcpState::Listen, 2),
+            // connect() chose it.
+            row("10.0.0.1:40006", peer, TcpState::Established, 3),
+            row("10.0.0.2:40007", any, TcpState::Close, 4),
+            row("10.0.0.2:50007", any, TcpState::Close, 5),
+        ]);
+        let mut inodes = sockets.of_namespace(1).inodes;
+        inodes.sort_unstable();
+        assert_eq!(inodes, [2, 4]);
     }
 }

@@ -177,6 +177,7 @@ pub fn budget(free: u32) -> BudgetRow {
         live_growth_per_s: None,
         expiry_per_s: Some(0.25),
         live_by: Vec::new(),
+        bound_by: Vec::new(),
         failures: 1,
         outlook: match free {
             0 => Outlook::Full,

@@ -51,45 +51,6 @@ pub const SCENARIOS: &[Scenario] = &[
         spares: &["budget_full", "budget_nearly_full"],
         ..CRITICAL
     }),
-    Scenario::both("doctor/bind_before_connect", bind_before_connect).judged(DoctorRun {
-        code: 3,
-        finds: &[ExpectedFinding {
-            says: "2 port pools of single destinations",
-            ..found("budget_full", "critical", "cl")
-        }],
-        ids: &["budget_full", "port_range_narrow"],
-        ..CRITICAL
-    }),
-    // Two causes: connect() has filled a pool by itself.
-    Scenario::both("doctor/budget_full_beside_bind", beside_bind).judged(DoctorRun {
-        code: 3,
-        finds: &[
-            ExpectedFinding {
-                says: "(bind before connect) ran out: bi-",
-                ..found("budget_full", "critical", "bi")
-            },
-            // Who has the ports.
-            ExpectedFinding {
-                says: "(bind before connect) ran out",
-                ..found("budget_full", "critical", "cl")
-            },
-            ExpectedFinding {
-                says: ":20000 is left",
-                ..found("budget_full", "critical", "cl")
-            },
-        ],
-        ids: &["budget_full", "budget_full", "port_range_narrow"],
-        ..CRITICAL
-    }),
-    Scenario::both("doctor/budget_full_without_accepted", without_accepted).judged(DoctorRun {
-        code: 3,
-        finds: &[ExpectedFinding {
-            says: "live sockets at the end, by process: hg-",
-            spares: "sv",
-            ..found("budget_full", "critical", "hg")
-        }],
-        ..CRITICAL
-    }),
     // Created before it began.
     Scenario::both("doctor/budget_nearly_full_from_before", nearly_full_before).judged(DoctorRun {
         finds: &[ExpectedFinding {
@@ -191,27 +152,6 @@ fn full_of_live(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A server listens on a port of the range: its accepted connections have that one port, and no others.
-fn without_accepted(stage: &Stage) -> Result<()> {
-    const PORTS: usize = 8;
-    budgets::narrow(stage, PORTS)?;
-    let server = stage.actor("sv")?;
-    let hog = stage.actor("hg")?;
-    let victim = stage.actor("vi")?;
-    let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), 40_000))?;
-    for _ in 1..PORTS {
-        hog.connect(address)?;
-        server.accept(listener)?;
-    }
-    let any = stage.ip.loopback_any_port();
-    let fd = victim.tcp_for(any)?;
-    victim.must_fail(&Command::Bind { fd, address: any }, libc::EADDRINUSE)?;
-    for actor in [&server, &hog, &victim] {
-        expect_births(stage, actor, Side::Client, 0);
-    }
-    Ok(())
-}
-
 fn nearly_full_before(stage: &Stage) -> Result<()> {
     budgets::filled(stage, 50, 48)?;
     stage.begin_tracing()
@@ -235,22 +175,6 @@ fn and_taken(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A client that does not bind uses nearly all ports, and one that does gets none of them.
-fn beside_bind(stage: &Stage) -> Result<()> {
-    const PORTS: usize = 20;
-    let (client, address) = budgets::filled(stage, PORTS, PORTS - 2)?;
-    let binder = stage.actor("bi")?;
-    let any = stage.ip.loopback_any_port();
-    for _ in 0..2 {
-        binder.bind(binder.tcp_for(address)?, any)?;
-    }
-    let fd = binder.tcp_for(address)?;
-    binder.must_fail(&Command::Bind { fd, address: any }, libc::EADDRINUSE)?;
-    expect_births(stage, &client, Side::Client, PORTS - 2);
-    expect_births(stage, &binder, Side::Client, 0);
-    Ok(())
-}
-
 /// A few ports are left.
 fn nearly_full(stage: &Stage) -> Result<()> {
     let (client, _) = budgets::filled(stage, 50, 45)?;
@@ -262,33 +186,6 @@ fn nearly_full(stage: &Stage) -> Result<()> {
 fn with_room(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
     client_first(stage)
-}
-
-/// A client that first binds to any port of its address, until none is left: one pool for two destinations.
-fn bind_before_connect(stage: &Stage) -> Result<()> {
-    const PORTS: usize = 10;
-    budgets::narrow(stage, PORTS)?;
-    let server = stage.actor("sv")?;
-    let client = stage.actor("cl")?;
-    let mut addresses = Vec::new();
-    for port in [20_000, 20_001] {
-        let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), port))?;
-        addresses.push(address);
-        server.start_accepting(listener, PORTS / 2, FirstCloser::Client)?;
-        for _ in 0..PORTS / 2 {
-            let fd = client.tcp_for(address)?;
-            client.bind(fd, stage.ip.loopback_any_port())?;
-            let connection = client.connect_with(fd, address)?;
-            client.close(&connection)?;
-        }
-        ensure!(server.finished_many()? == PORTS / 2);
-    }
-    budgets::still_waiting(stage, &addresses, PORTS)?;
-    let address = stage.ip.loopback_any_port();
-    let fd = client.tcp_for(address)?;
-    client.must_fail(&Command::Bind { fd, address }, libc::EADDRINUSE)?;
-    expect_births(stage, &client, Side::Client, PORTS);
-    Ok(())
 }
 
 /// A client that first binds to any port of its address, and has plenty of them.

@@ -11,6 +11,7 @@ mod crowd;
 mod data_after_close;
 mod disconnect;
 mod doctor;
+mod doctor_bind;
 mod doctor_nat;
 mod doctor_ports;
 mod doctor_resets;
@@ -183,6 +184,7 @@ impl Scenario {
             experiments::SCENARIOS,
             doctor::SCENARIOS,
             doctor_ports::SCENARIOS,
+            doctor_bind::SCENARIOS,
             doctor_resets::SCENARIOS,
             doctor_nat::SCENARIOS,
             doctor_taken::SCENARIOS,
@@ -267,6 +269,7 @@ pub fn all() -> Vec<Scenario> {
         experiments::SCENARIOS,
         doctor::SCENARIOS,
         doctor_ports::SCENARIOS,
+        doctor_bind::SCENARIOS,
         doctor_resets::SCENARIOS,
         doctor_nat::SCENARIOS,
         doctor_taken::SCENARIOS,

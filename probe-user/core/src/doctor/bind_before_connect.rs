@@ -5,7 +5,7 @@ use twtrace_wire::{PortOp, Side};
 
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
-use super::{advice, bind_pool};
+use super::{advice, bind_pool, budget};
 use crate::model::budget::ports::PortRange;
 use crate::model::budget::row::BudgetRow;
 use crate::model::pairs::{self, PairRow};
@@ -34,7 +34,14 @@ fn pools(facts: &DoctorFacts) -> Vec<Finding> {
             .budgets
             .iter()
             .filter(|row| row.netns == *netns);
-        if bind_pool::is_scarce(facts, *netns) {
+        // A connect() that lacks these ports has a finding of its own, too.
+        let mut of_netns = rows.clone();
+        let is_reported = |row: &BudgetRow| {
+            budget::severity(row).is_some()
+                && !bind_pool::is_effect(facts, row)
+                && bind_pool::owners(facts, row).is_some()
+        };
+        if bind_pool::is_scarce(facts, *netns) || of_netns.any(is_reported) {
             continue;
         }
         let crowded = rows.find_map(|row| {
@@ -52,19 +59,35 @@ fn pools(facts: &DoctorFacts) -> Vec<Finding> {
 fn crowd(facts: &DoctorFacts, row: &BudgetRow, range: PortRange, count: u64) -> Finding {
     let place = facts.name(row.netns);
     let is_none_left = row.capacity == Some(0);
+    let by = budget::bound_by(row);
+    let mut evidence = vec![format!(
+        "in namespace {place} ports are chosen by bind(), before the destination is known; connect() skips such a port, \
+         towards any destination and from any address, and a TIME_WAIT holds it too: bind() has {count} of {} ports, {} are left \
+         to connect()",
+        range.count(),
+        row.capacity.unwrap_or(0),
+    )];
+    if !by.is_empty() {
+        evidence.push(format!(
+            "ports of open sockets, by process: {}",
+            advice::list(&by)
+        ));
+    }
     Finding {
         id: "bind_before_connect",
         severity: match is_none_left {
             true => Severity::Critical,
             false => Severity::Warning,
         },
-        title: format!("bind() has {count} of {} local ports in namespace {place}", range.count()),
-        evidence: vec![format!(
-            "in namespace {place} ports are chosen by bind(), before the destination is known; connect() skips such a port, \
-             towards any destination and from any address, and a TIME_WAIT holds it too: {} of range {range} are left to it",
-            row.capacity.unwrap_or(0),
-        )],
-        figures: json!({"budget": row, "process": null, "binds": null, "time_waits": null}),
+        title: match is_none_left {
+            true => format!("bind() has all local ports of namespace {place}"),
+            false => format!("bind() has nearly all local ports of namespace {place}"),
+        },
+        evidence,
+        figures: json!({
+            "budget": row, "process": null, "binds": null, "time_waits": null,
+            "bound_by": advice::figures(&by),
+        }),
         to_do: vec![advice::OWN_POOLS.to_owned()],
         do_not: vec![
             "net.ipv4.tcp_tw_reuse for this: neither bind() nor connect() takes a port in TIME_WAIT that bind() chose"
@@ -169,10 +192,7 @@ mod tests {
             (found.id, found.severity),
             ("bind_before_connect", Severity::Critical)
         );
-        assert_eq!(
-            found.title,
-            "bind() has 1000 of 1000 local ports in namespace 42"
-        );
+        assert_eq!(found.title, "bind() has all local ports of namespace 42");
         assert!(found.to_do[0].contains("IP_BIND_ADDRESS_NO_PORT"));
         let with_room = BudgetRow {
             excluded: Some(850),

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use twtrace_wire::{PortOp, Side};
 
-use super::budget;
 use super::facts::DoctorFacts;
+use super::{advice, budget};
 use crate::event::Process;
 use crate::model::budget::row::{BudgetRow, PoolWord};
 use crate::model::pairs::PairRow;
@@ -85,6 +85,27 @@ fn shares_ports(pool: &BudgetRow, source: Option<IpAddr>) -> bool {
         (Some(of_pool), Some(source)) => of_pool == source || of_pool.is_unspecified(),
         _ => true,
     }
+}
+
+/// Who has ports of the range by bind(), in a sentence: if these are at least as many as the pool's own sockets hold.
+pub fn owners(facts: &DoctorFacts, row: &BudgetRow) -> Option<String> {
+    if row.pool == PoolWord::Bind {
+        return None;
+    }
+    let by = budget::bound_by(row);
+    // A pool whose source is not known has no figures.
+    let count = of_bind(facts, row).unwrap_or_else(|| by.iter().map(|(_, count)| count).sum());
+    let held = u64::from(row.live.unwrap_or(0)) + u64::from(row.time_wait.unwrap_or(0));
+    (count > 0 && count >= held).then(|| {
+        format!(
+            "{count} ports of the range belong to bind(), on any address, and connect() skips them{}",
+            if by.is_empty() {
+                String::new()
+            } else {
+                format!("; those of open sockets, by process: {}", advice::list(&by))
+            }
+        )
+    })
 }
 
 /// Number of ports of the range that sockets of bind() have, if it is known.

@@ -92,6 +92,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
             advice::list(&holders)
         ));
     }
+    evidence.extend(bind_pool::owners(facts, row));
     if row.failures > 0 {
         evidence.push(format!(
             "{} port allocations failed with {} during the window{}",
@@ -135,6 +136,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
         figures: json!({
             "budget": row,
             "live_by": advice::figures(&holders),
+            "bound_by": advice::figures(&bound_by(row)),
             "time_waits_by": advice::figures(&users),
             "failures_by": advice::figures(&failed),
             "refused_by": refused::figures(&hindered),
@@ -276,11 +278,20 @@ pub fn users(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u6
 
 /// The processes with its live sockets; empty if they are not known.
 pub fn holders(row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
+    named(&row.live_by)
+}
+
+/// The processes whose sockets of bind() have ports that it lacks.
+pub fn bound_by(row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
+    named(&row.bound_by)
+}
+
+fn named(holders: &[PoolHolder]) -> Vec<(Cow<'static, str>, u64)> {
     let name = |holder: &PoolHolder| match &holder.process {
         Some(process) => pairs::name(process).into(),
         None => pairs::NOBODY.into(),
     };
-    let rows = row.live_by.iter();
+    let rows = holders.iter();
     rows.map(|holder| (name(holder), holder.live)).collect()
 }
 

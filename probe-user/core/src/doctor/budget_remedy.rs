@@ -2,9 +2,9 @@
 
 use twtrace_wire::ReuseRefusal;
 
-use super::budget::holders;
+use super::budget::{bound_by, holders};
 use super::facts::DoctorFacts;
-use super::{advice, refused};
+use super::{advice, bind_pool, refused};
 use crate::model::budget::row::{BudgetRow, PoolWord};
 use crate::model::budget::sysctls::TwReuse;
 use crate::model::pairs::PairRow;
@@ -23,6 +23,12 @@ pub fn to_do(facts: &DoctorFacts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec
     let mut to_do = Vec::new();
     if row.pool == PoolWord::Bind {
         to_do.push(advice::OWN_POOLS.to_owned());
+    } else if bind_pool::owners(facts, row).is_some() {
+        let by = bound_by(row);
+        let program = by
+            .first()
+            .map_or("the programs that bind", |(name, _)| name.as_ref());
+        to_do.push(format!("in {program}: {}", advice::OWN_POOLS));
     }
     if is_live(row) {
         let by = holders(row);

@@ -183,3 +183,44 @@ fn many_full_budgets_are_not_all_shown() {
     assert_eq!(findings.len(), SHOWN);
     assert!(findings[0].evidence.last().unwrap().starts_with("3 more"));
 }
+
+#[test]
+fn ports_of_bind_on_other_addresses_are_named_by_process() {
+    let mut facts = samples::healthy();
+    facts.report.budgets = vec![BudgetRow {
+        excluded: Some(990),
+        capacity: Some(10),
+        live: Some(0),
+        time_wait: Some(10),
+        bound_by: vec![PoolHolder {
+            process: samples::process("binder").process,
+            live: 985,
+        }],
+        ..samples::budget(0, 3)
+    }];
+    // The namespace has one finding for it.
+    let all = crate::doctor::findings(&facts);
+    let [found] = &all[..] else {
+        panic!("{all:?}");
+    };
+    assert_eq!(found.id, "budget_full");
+    let evidence = found.evidence.join("\n");
+    assert!(
+        evidence.contains("990 ports of the range belong to bind(), on any address"),
+        "{evidence}"
+    );
+    assert!(
+        evidence.contains("by process: binder(7): 985"),
+        "{evidence}"
+    );
+    assert!(found.to_do[0].starts_with("in binder(7): set IP_BIND_ADDRESS_NO_PORT"));
+    assert_eq!(found.figures["bound_by"][0]["count"], 985);
+    // Few of them are not the cause.
+    facts.report.budgets[0] = BudgetRow {
+        excluded: Some(5),
+        ..samples::budget(0, 3)
+    };
+    let found = &check(&facts)[0];
+    assert!(!found.evidence.join("\n").contains("belong to bind()"));
+    assert!(found.to_do[0].starts_with("keep connections alive"));
+}

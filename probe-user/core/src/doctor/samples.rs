@@ -109,6 +109,7 @@ pub fn budget(free: u32, failures: u64) -> BudgetRow {
         live_growth_per_s: Some(0.0),
         expiry_per_s: Some(0.0),
         live_by: Vec::new(),
+        bound_by: Vec::new(),
         failures,
         outlook: match free {
             0 => Outlook::Full,

@@ -262,6 +262,7 @@ mod tests {
             live_growth_per_s: Some(0.0),
             expiry_per_s: Some(0.0),
             live_by: Vec::new(),
+            bound_by: Vec::new(),
             failures,
             outlook,
             full_in_ns,

@@ -102,6 +102,7 @@ fn budget(
         live_growth_per_s: Some(0.0),
         expiry_per_s: Some(3.0),
         live_by: Vec::new(),
+        bound_by: Vec::new(),
         failures: 0,
         outlook,
         full_in_ns: left_s.map(|seconds| seconds * SECOND_NS),

@@ -35,6 +35,7 @@ fn who_has_a_port_or_a_pool() {
         pool: CrowdedPool {
             source: "10.0.0.1".parse().unwrap(),
             destination: destination.map(|it| it.parse().unwrap()),
+            is_of_bind: destination.is_none(),
         },
         holders: vec![
             PoolHolder {

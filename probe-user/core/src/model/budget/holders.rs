@@ -50,6 +50,19 @@ pub struct CrowdedPool {
     pub source: IpAddr,
     /// Destination; `None` for all together, which is a pool if sockets are bound before they connect.
     pub destination: Option<SocketAddr>,
+    /// Not a pool, but all sockets of bind() of the namespace, with any addresses: connect() skips their ports. Holders
+    /// then have a number of ports.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_of_bind: bool,
+}
+
+/// For serde.
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl CrowdedPool {
@@ -66,8 +79,37 @@ impl PoolHolders {
             Some(source) => source == self.pool.source || source.is_unspecified(),
             None => row.pool == PoolWord::Connect,
         };
-        self.netns == row.netns && is_of_source && self.pool.destination == row.destination
+        self.netns == row.netns
+            && !self.pool.is_of_bind
+            && is_of_source
+            && self.pool.destination == row.destination
     }
+
+    /// Whether they have ports that a row lacks.
+    pub fn are_bound_beside(&self, row: &BudgetRow) -> bool {
+        let lacks = row.failures > 0 || row.free == Some(0);
+        let is_crowded = row.range.is_some_and(|range| {
+            row.excluded.map_or(0, u64::from).saturating_mul(SHARE) >= range.count()
+        });
+        self.netns == row.netns
+            && self.pool.is_of_bind
+            && row.pool == PoolWord::Connect
+            && (lacks || is_crowded)
+    }
+}
+
+impl CrowdedPool {
+    /// All sockets of bind().
+    pub const OF_BIND: Self = Self {
+        source: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        destination: None,
+        is_of_bind: true,
+    };
+}
+
+/// Whether sockets of bind() have so many ports of a range that their processes are looked for.
+pub fn is_crowded_by_bind(of_bind: u64, ports: u64) -> bool {
+    of_bind.saturating_mul(SHARE) >= ports
 }
 
 impl ClientSockets {
@@ -82,6 +124,7 @@ impl ClientSockets {
             let pool = CrowdedPool {
                 source,
                 destination: Some(destination),
+                is_of_bind: false,
             };
             found.push((live, pool));
             if found.len() > 64 * MAX_POOLS {
@@ -92,6 +135,7 @@ impl ClientSockets {
             let pool = CrowdedPool {
                 source,
                 destination: None,
+                is_of_bind: false,
             };
             (sum, pool)
         });
@@ -152,6 +196,7 @@ mod tests {
             pool: CrowdedPool {
                 source: row.source.unwrap(),
                 destination: destination.map(|it| it.parse().unwrap()),
+                is_of_bind: false,
             },
             holders: Vec::new(),
         };
@@ -159,5 +204,29 @@ mod tests {
         assert!(holders(Some(&destination)).are_of(&row));
         assert!(!holders(Some("10.9.9.9:80")).are_of(&row));
         assert!(!holders(None).are_of(&row));
+        assert!(!holders(Some(&destination)).are_bound_beside(&row));
+    }
+
+    #[test]
+    fn sockets_of_bind_are_beside_pools_that_lack_ports() {
+        let of_bind = PoolHolders {
+            netns: samples::NETNS,
+            pool: CrowdedPool::OF_BIND,
+            holders: Vec::new(),
+        };
+        let any = BudgetRow {
+            source: Some("0.0.0.0".parse().unwrap()),
+            destination: None,
+            ..samples::budget(0, 1)
+        };
+        assert!(!of_bind.are_of(&any));
+        assert!(of_bind.are_bound_beside(&samples::budget(10, 1)));
+        assert!(of_bind.are_bound_beside(&samples::budget(0, 0)));
+        assert!(!of_bind.are_bound_beside(&samples::budget(10, 0)));
+        let crowded = BudgetRow {
+            excluded: Some(250),
+            ..samples::budget(10, 0)
+        };
+        assert!(of_bind.are_bound_beside(&crowded));
     }
 }

@@ -15,6 +15,8 @@ use crate::model::report::UnscannedRow;
 
 /// Maximum number of pools shown individually.
 const MAX_BUDGETS: usize = 65_536;
+/// Maximum number of pools with the processes that have their ports by bind(): there may be many pools that lack ports.
+const MAX_NAMED: usize = 256;
 
 /// One namespace at one time.
 #[derive(Clone, Debug)]
@@ -158,9 +160,16 @@ impl Ledger {
         budgets.fold();
         budgets.rows.shrink_to_fit();
         row::sort(&mut budgets.rows);
+        let mut named = 0;
         for row in &mut budgets.rows {
             if let Some(found) = self.live_by.iter().find(|found| found.are_of(row)) {
                 row.live_by.clone_from(&found.holders);
+            }
+            if let Some(found) = self.live_by.iter().find(|it| it.are_bound_beside(row))
+                && named < MAX_NAMED
+            {
+                named += 1;
+                row.bound_by.clone_from(&found.holders);
             }
         }
         budgets.others.failures += self.evidence.further_failures();

@@ -71,6 +71,7 @@ fn unknown(netns: u32, pool: Pool, counts: PoolCounts, why: Cow<'static, str>) -
         expiry_per_s: None,
         failures: counts.failures,
         live_by: Vec::new(),
+        bound_by: Vec::new(),
         outlook: Outlook::Unknown,
         full_in_ns: None,
         why: Some(why),

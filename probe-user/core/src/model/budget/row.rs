@@ -52,6 +52,10 @@ pub struct BudgetRow {
     /// first. Empty if they are not known.
     #[serde(default)]
     pub live_by: Vec<PoolHolder>,
+    /// The processes whose sockets of bind() have ports of the range, if these have at least a quarter of it and this pool
+    /// lacks ports: with the number of their ports, at most five. Empty if they are not known.
+    #[serde(default)]
+    pub bound_by: Vec<PoolHolder>,
     /// Allocations that found no port.
     pub failures: u64,
     /// The forecast.
