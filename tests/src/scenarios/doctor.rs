@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::fd::{AsRawFd, IntoRawFd},
     rc::Rc,
     time::Duration,
@@ -45,6 +45,21 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::single("doctor/client_closes_first", client_first).judged(DoctorRun {
         finds: &[found("client_closes_first", "notice", "cl")],
         spares: &["server_closes_first", "reuse_for_inbound"],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/client_keeps_too_few", keeps_too_few).judged(DoctorRun {
+        finds: &[ExpectedFinding {
+            says: "8 connections to it are open at the end",
+            ..found("client_closes_first", "notice", "cl")
+        }],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/client_of_sidecar", of_sidecar).judged(DoctorRun {
+        finds: &[ExpectedFinding {
+            says: "127.0.0.6 is the source address that the sidecar proxy",
+            ..found("client_closes_first", "notice", "cl")
+        }],
+        ids: &["client_closes_first"],
         ..CRITICAL
     }),
     Scenario::single("doctor/server_closes_first", server_first).judged(DoctorRun {
@@ -179,6 +194,45 @@ pub fn client_first(stage: &Stage) -> Result<()> {
     closing_first(stage, FirstCloser::Client, MANY)
 }
 
+/// Some connections are kept, and many are closed after their use.
+fn keeps_too_few(stage: &Stage) -> Result<()> {
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    for _ in 0..8 {
+        client.connect(address)?;
+        server.accept(listener)?;
+    }
+    server.start_accepting(listener, MANY, FirstCloser::Client)?;
+    client.start_connecting(address, MANY, FirstCloser::Client)?;
+    ensure!(client.finished_many()? == MANY);
+    ensure!(server.finished_many()? == MANY);
+    expect_births(stage, &client, Side::Client, MANY);
+    Ok(())
+}
+
+/// A client whose source is that of a mesh's sidecar.
+fn of_sidecar(stage: &Stage) -> Result<()> {
+    // A second of reuse is not awaited: TIME_WAITs would hold half of the range at this rate.
+    stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    let source = SocketAddr::from(([127, 0, 0, 6], 0));
+    for _ in 0..MANY {
+        let fd = client.tcp_for(address)?;
+        client.set(fd, SocketOption::BindAddressNoPort)?;
+        client.bind(fd, source)?;
+        let connection = client.connect_with(fd, address)?;
+        let accepted = server.accept(listener)?;
+        client.close(&connection)?;
+        server.await_end(&accepted)?;
+        server.close(&accepted)?;
+    }
+    expect_births(stage, &client, Side::Client, MANY);
+    Ok(())
+}
+
 fn server_first(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
     closing_first(stage, FirstCloser::Server, MANY)
@@ -200,24 +254,25 @@ fn tw_buckets_near(stage: &Stage) -> Result<()> {
     healthy(stage)?;
     // softirq may have deferred some, which the doctor would not see yet.
     stage.until("as many are alive as may be", || {
-        Ok(KernelCounters::read()?.alive >= FEW as u64)
+        // One may have ended early, by a late RST: it is still 90 %.
+        Ok(KernelCounters::read()?.alive >= FEW as u64 - 1)
     })
 }
 
 /// The same, but they exist when the doctor begins, and hardly any do when it ends.
 fn tw_buckets_from_before(stage: &Stage) -> Result<()> {
-    before(stage, FEW)
+    before(stage, 2 * FEW)
 }
 
 fn tw_buckets_with_room(stage: &Stage) -> Result<()> {
-    before(stage, 2 * FEW)
+    before(stage, 4 * FEW)
 }
 
 fn before(stage: &Stage, allowed: usize) -> Result<()> {
     stage.sysctl("ipv4/tcp_max_tw_buckets", &allowed.to_string())?;
-    healthy(stage)?;
-    stage.until("as many are alive", || {
-        Ok(KernelCounters::read()?.alive >= FEW as u64)
+    closing_first(stage, FirstCloser::Client, 2 * FEW)?;
+    stage.until("nearly all are alive", || {
+        Ok(KernelCounters::read()?.alive >= 2 * FEW as u64 - 2)
     })?;
     stage.begin_tracing()?;
     for socket in proc_net::sockets()? {

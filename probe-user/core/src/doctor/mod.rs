@@ -18,6 +18,7 @@ mod fast_half;
 mod fin_timeout;
 mod linger;
 mod listen_queue;
+mod patterns;
 mod port_obstacle;
 mod port_range;
 mod port_remedy;
@@ -63,6 +64,9 @@ const CHECKS: &[Check] = &[
 /// Findings of all checks, the worst first.
 pub fn findings(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = CHECKS.iter().flat_map(|check| check(facts)).collect();
+    for finding in &mut findings {
+        patterns::explain(facts, finding);
+    }
     // A stable sort: checks keep their order.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
