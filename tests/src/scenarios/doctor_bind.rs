@@ -48,7 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("doctor/budget_full_without_accepted", without_accepted).judged(DoctorRun {
         code: 3,
         finds: &[ExpectedFinding {
-            says: "live sockets at the end, by process: hg-",
+            says: "(bind before connect) ran out",
             spares: "sv",
             ..found("budget_full", "critical", "hg")
         }],

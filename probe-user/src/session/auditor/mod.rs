@@ -81,6 +81,17 @@ impl Auditor {
         }
     }
 
+    /// Some were only reached through processes, which may have ended. One that is not known yet is not added: it may have
+    /// existed before tracing began.
+    fn find_mounts_of_known(&mut self, identify: Identify<'_>) {
+        for (_, path) in netns::mounted() {
+            let key = netns::key_of_mount(&path, identify);
+            if let Some(known) = key.and_then(|key| self.namespaces.get_mut(&key)) {
+                known.mount = Some(path);
+            }
+        }
+    }
+
     /// The namespace with this number that a mount keeps.
     fn key_mounted(&mut self, netns: u32, identify: Identify<'_>) -> Option<NetnsKey> {
         let mut mounted = netns::mounted().into_iter();
@@ -216,8 +227,7 @@ impl Auditor {
     /// namespaces in which no birth was noted.
     pub fn begin_last_round(&mut self, seen: &SeenByNetns, identify: Identify<'_>) {
         self.find_inhabited(identify);
-        // Some were only reached through processes, which may have ended.
-        self.find_mounted(identify);
+        self.find_mounts_of_known(identify);
         for netns in seen.keys() {
             self.namespaces.entry(*netns).or_default();
         }
