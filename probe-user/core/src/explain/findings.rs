@@ -154,7 +154,7 @@ pub const FINDINGS: &[(&str, Text)] = &[
     (
         "client_closes_first",
         Text::new(
-            "A client opens and closes connections all the time",
+            "A client keeps opening new connections",
             "One process created many TIME_WAITs towards one destination. The end that closes first has the \
              TIME_WAIT, and for a client each one holds a local port for 60 s.",
         )
