@@ -77,9 +77,13 @@ fn paragraph(text: &mut String, label: &str, sentence: &str) {
 }
 
 fn figures(text: &mut String, figures: &DiagnosisFigures) {
+    let fixed = match figures.fixed_ports_failed {
+        0 => String::new(),
+        failed => format!(", {failed} calls for a fixed port failed"),
+    };
     let _ = writeln!(
         text,
-        "{} TIME_WAIT sockets created, {} RSTs sent and {} received, {} of {} port allocations failed, \
+        "{} TIME_WAIT sockets created, {} RSTs sent and {} received, {} of {} port allocations failed{fixed}, \
          {} connections in CLOSE_WAIT, network namespaces: {}",
         figures.time_waits,
         figures.resets_sent,
@@ -117,6 +121,7 @@ mod tests {
                 resets_received: 0,
                 searches: 14,
                 searches_failed: 0,
+                fixed_ports_failed: 0,
                 close_wait: 0,
                 fullest_budget: Value::Null,
                 fullest_in_words: None,

@@ -24,6 +24,9 @@ const SOON_NS: u64 = 600_000_000_000;
 /// Minimum usage for the latter to count: a rate measured for some seconds says little about a pool that is hardly
 /// used.
 const TOUCHED: f64 = 0.1;
+/// The same where open connections grow, and not TIME_WAITs: a service opens its connections when it starts, and then no
+/// more.
+const TOUCHED_BY_OPEN: f64 = 0.5;
 /// Maximum number of pools that get a finding of their own, in each namespace.
 const SHOWN: usize = 10;
 
@@ -48,9 +51,11 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
 /// `None` if there is enough room.
 pub fn severity(row: &BudgetRow) -> Option<Severity> {
     let used = row.used().unwrap_or(0.0);
+    let (growth, all) = (row.live_growth_per_s, row.connections_per_s);
+    let are_open = growth.unwrap_or(0.0) * 2.0 > all.unwrap_or(0.0);
     let is_soon = row.outlook == Outlook::RunsOut
         && row.full_in_ns.is_some_and(|left_ns| left_ns < SOON_NS)
-        && used >= TOUCHED;
+        && used >= if are_open { TOUCHED_BY_OPEN } else { TOUCHED };
     if row.failures > 0 || row.free == Some(0) {
         Some(Severity::Critical)
     } else if used > NEARLY || is_soon {

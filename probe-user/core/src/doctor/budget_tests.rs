@@ -138,6 +138,14 @@ fn a_budget_that_will_not_last_is_warned_of() {
     // It is hardly used, or it lasts for long, or there is enough room.
     assert_eq!(severity(&soon(90, 950)), None);
     assert_eq!(severity(&soon(900, 500)), None);
+    // A service that opens its connections when it starts opens no more; a leak does.
+    let opened = |free| BudgetRow {
+        connections_per_s: Some(10.0),
+        live_growth_per_s: Some(10.0),
+        ..soon(90, free)
+    };
+    assert_eq!(severity(&opened(700)), None);
+    assert_eq!(severity(&opened(450)), Some(Severity::Warning));
     assert_eq!(severity(&samples::budget(250, 0)), None);
 }
 

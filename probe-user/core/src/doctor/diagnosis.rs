@@ -60,6 +60,8 @@ pub struct DiagnosisFigures {
     pub searches: u64,
     /// Allocations that failed.
     pub searches_failed: u64,
+    /// Calls for one fixed port that failed since it was taken: no allocations.
+    pub fixed_ports_failed: u64,
     /// Connections in CLOSE_WAIT at the end.
     pub close_wait: u64,
     /// The port pool with the highest usage, as in reports; null if there is none.
@@ -117,6 +119,13 @@ impl DiagnosisFigures {
             resets_received: sum(|counts| counts.reset_received.total()),
             searches: ports().map(|port| port.count).sum(),
             searches_failed: ports().map(|port| port.failures).sum(),
+            fixed_ports_failed: report.fixed_ports_left_out
+                + report
+                    .fixed_ports
+                    .iter()
+                    .flat_map(|row| &row.calls)
+                    .map(|calls| calls.count)
+                    .sum::<u64>(),
             close_wait: report.close_wait.iter().map(|row| row.count).sum(),
             fullest_budget: budget::fullest_json(facts),
             fullest_in_words: fullest.and_then(fullest_in_words),
