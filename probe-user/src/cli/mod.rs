@@ -283,6 +283,12 @@ pub struct DoctorArgs {
     /// Print one JSON document.
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
+    /// Print a shell script for recommended settings.
+    ///
+    /// Settings that findings recommend and that do no harm. Nothing is run: read it first. The script can be run again, and
+    /// undoes its changes (`sh FILE undo`).
+    #[arg(long, help_heading = OUTPUT, conflicts_with_all = ["json", "command"])]
+    pub fix_script: bool,
     /// Exit with code 3 on a finding of this level or a worse one.
     ///
     /// With COMMAND, only if the command succeeds: else its exit code stands.

@@ -11,8 +11,8 @@ use super::source::live::LiveOptions;
 use super::source::measure::Measurement;
 use super::source::summary::{Summary, Views, print_unmatched};
 use crate::cli::DoctorArgs;
-use crate::output::diagnosis;
 use crate::output::target::OutputTarget;
+use crate::output::{diagnosis, fix_script};
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
@@ -51,6 +51,9 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
     let hosts: Vec<Views> = summaries.map(Summary::into_views).collect();
     print_unmatched(gathered.names.as_ref(), &args.filter, &hosts);
     let diagnoses: Vec<&Diagnosis> = hosts.iter().map(|host| &host.diagnosis).collect();
+    if args.fix_script && diagnoses.len() > 1 {
+        bail!("--fix-script is for one host: give --from one host's recording");
+    }
     let code = exit_code(&args, &diagnoses, gathered.command_exit_code);
     print_all(target, &args, &diagnoses)?;
     gathered.outcome.map(|()| ExitCode::from(code))
@@ -71,6 +74,10 @@ fn print_all(target: OutputTarget, args: &DoctorArgs, diagnoses: &[&Diagnosis]) 
     for (number, diagnosis) in diagnoses.iter().enumerate() {
         if args.json {
             json::append(&mut text, *diagnosis)?;
+            continue;
+        }
+        if args.fix_script {
+            text.extend(fix_script::render(diagnosis).into_bytes());
             continue;
         }
         if number > 0 {

@@ -154,6 +154,7 @@ mod tests {
             evidence: vec!["evil\x1b(7) did it ".repeat(9), "twice".into()],
             figures: Value::Null,
             to_do: vec!["this".into()],
+            settings: Vec::new(),
             do_not: vec!["that".into()],
         });
         diagnosis.caveats.push("4 events were lost".into());

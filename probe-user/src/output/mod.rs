@@ -7,6 +7,7 @@ pub mod diagnosis;
 pub mod difference;
 pub mod explanation;
 pub mod file;
+pub mod fix_script;
 pub mod folded;
 pub mod html;
 pub mod lines;

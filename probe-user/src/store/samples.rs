@@ -124,6 +124,7 @@ pub fn with_clock(minute: u64, off_ns: i64) -> Interval {
         evidence: vec!["none is free".into(), "67 failed".into()],
         figures: serde_json::Value::Null,
         to_do: vec![],
+        settings: Vec::new(),
         do_not: vec![],
     }];
     interval

@@ -21,6 +21,7 @@ mod exactness;
 mod exec;
 mod experiments;
 mod explain;
+mod fix_script;
 mod handover;
 mod html;
 mod idle;
@@ -301,6 +302,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, TierReach)> {
         (exactness::USAGES, TierReach::EveryTier),
         (start::USAGES, TierReach::EveryTier),
         (mistakes::USAGES, TierReach::BestTier),
+        (fix_script::USAGES, TierReach::BestTier),
         (namespaces::USAGES, TierReach::BestTier),
         (totals::USAGES, TierReach::BestTier),
         (privileges::USAGES, TierReach::BestTier),

@@ -89,6 +89,7 @@ fn crowd(facts: &DoctorFacts, row: &BudgetRow, range: PortRange, count: u64) -> 
             "bound_by": advice::figures(&by),
         }),
         to_do: vec![advice::OWN_POOLS.to_owned()],
+        settings: Vec::new(),
         do_not: vec![
             "net.ipv4.tcp_tw_reuse for this: neither bind() nor connect() takes a port in TIME_WAIT that bind() chose"
                 .to_owned(),
@@ -128,6 +129,7 @@ fn processes(facts: &DoctorFacts) -> Vec<Finding> {
                 "budget": null, "process": name, "binds": binds, "time_waits": time_waits,
             }),
             to_do: vec![advice::OWN_POOLS.to_owned()],
+            settings: Vec::new(),
             do_not: Vec::new(),
         })
     })

@@ -7,7 +7,7 @@ use twtrace_wire::Side;
 
 use super::advice::{self, NAMED};
 use super::bind_pool::{self, is_effect};
-use super::budget_remedy::{do_not, to_do};
+use super::budget_remedy::{do_not, settings, to_do};
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::refused;
@@ -147,6 +147,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
             "refused_by": refused::figures(&hindered),
         }),
         to_do: to_do(facts, row, &hindered),
+        settings: settings(facts, row),
         do_not: do_not(row),
     }
 }

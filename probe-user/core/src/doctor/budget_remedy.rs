@@ -4,6 +4,7 @@ use twtrace_wire::ReuseRefusal;
 
 use super::budget::{bound_by, holders};
 use super::facts::DoctorFacts;
+use super::setting::{SettingChange, SettingName};
 use super::{advice, bind_pool, refused};
 use crate::model::budget::row::{BudgetRow, PoolWord};
 use crate::model::budget::sysctls::TwReuse;
@@ -45,23 +46,14 @@ pub fn to_do(facts: &DoctorFacts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec
                 .to_owned(),
         );
     }
-    let state = facts.state(row.netns);
-    let reuse_helps = !is_live(row) && row.pool == PoolWord::Connect;
-    if let Some(ports) = state.map(|state| &state.ports)
-        && reuse_helps
-    {
-        if !ports.timestamps {
-            to_do.push(format!(
-                "switch TCP timestamps on, without which no TIME_WAIT is reused: {}",
-                facts.command(row.netns, "sysctl -w net.ipv4.tcp_timestamps=1")
-            ));
-        }
-        if ports.tw_reuse != TwReuse::Always {
-            to_do.push(format!(
-                "let connect() take ports in TIME_WAIT, which is safe for outbound connections: {}",
-                facts.command(row.netns, "sysctl -w net.ipv4.tcp_tw_reuse=1")
-            ));
-        }
+    for change in settings(facts, row) {
+        let why = match change.name {
+            SettingName::Timestamps => {
+                "switch TCP timestamps on, without which no TIME_WAIT is reused"
+            }
+            _ => "let connect() take ports in TIME_WAIT, which is safe for outbound connections",
+        };
+        to_do.push(format!("{why}: {}", facts.set(&change)));
     }
     if refused::count(hindered, ReuseRefusal::PeerWithoutTimestamps) > 0 {
         to_do.push(
@@ -87,6 +79,24 @@ pub fn to_do(facts: &DoctorFacts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec
             .to_owned(),
     );
     to_do
+}
+
+/// Settings that help.
+pub fn settings(facts: &DoctorFacts, row: &BudgetRow) -> Vec<SettingChange> {
+    let mut settings = Vec::new();
+    let reuse_helps = !is_live(row) && row.pool == PoolWord::Connect;
+    if let Some(state) = facts.state(row.netns)
+        && reuse_helps
+    {
+        let set = |name| facts.setting(row.netns, name, 1);
+        if !state.ports.timestamps {
+            settings.push(set(SettingName::Timestamps));
+        }
+        if state.ports.tw_reuse != TwReuse::Always {
+            settings.push(set(SettingName::TwReuse));
+        }
+    }
+    settings
 }
 
 /// What not to do.

@@ -132,6 +132,7 @@ fn finding(name: &str, rows: &[&CloseWaitRow]) -> Option<Finding> {
                 .collect::<Vec<_>>(),
         }),
         to_do: vec![first, show],
+        settings: Vec::new(),
         do_not: vec![
             "settings of TIME_WAIT, FIN timeout or keepalive: CLOSE_WAIT has no time limit, and only the process \
              that holds the connection can end it"

@@ -52,6 +52,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
                         .to_owned(),
                     format!("see what fails: {}", facts.command(*netns, "conntrack -S")),
                 ],
+                settings: Vec::new(),
                 do_not: vec![
                     "net.ipv4.ip_local_port_range or tcp_tw_reuse for this: they are about sockets of this \
                      host, not about NAT"
@@ -79,6 +80,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
                      without tracking where no NAT is done (raw table: NOTRACK)"
                         .to_owned(),
                 ],
+                settings: Vec::new(),
                 do_not: vec![
                     "looking for the fault in local ports or TIME_WAITs: the packets do not leave the host"
                         .to_owned(),

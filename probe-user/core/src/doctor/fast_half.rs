@@ -86,6 +86,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow) -> Option<Finding> {
             "cpu": cost.map(|cost| (cost * 1e4).round() / 1e4),
         }),
         to_do: to_do(facts, row),
+        settings: Vec::new(),
         do_not: vec![
             advice::NO_FIN_TIMEOUT.to_owned(),
             advice::NO_RECYCLE.to_owned(),

@@ -41,6 +41,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             "leave it if peers that never close are the reason for it; else set it back: {}",
             facts.command(*first, "sysctl -w net.ipv4.tcp_fin_timeout=60")
         )],
+        settings: Vec::new(),
         do_not: vec![
             "lowering it further against TIME_WAITs: a peer that closes later than that gets a RST"
                 .to_owned(),

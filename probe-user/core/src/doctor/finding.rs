@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::setting::SettingChange;
 use crate::event::Timestamp;
 
 /// Severity of a finding: the worse, the greater.
@@ -53,6 +54,8 @@ pub struct Finding {
     pub to_do: Vec<String>,
     /// What not to do, and why.
     pub do_not: Vec<String>,
+    /// Those of the remedies that are a setting and do no harm.
+    pub settings: Vec<SettingChange>,
 }
 
 /// How many findings of each kind there were.

@@ -64,6 +64,7 @@ fn finding(
                  close first (nginx: reset_timedout_connection off)"
                     .to_owned(),
             ],
+            settings: Vec::new(),
             do_not: vec![advice::NO_LINGER.to_owned()],
         },
         _ => Finding {
@@ -80,6 +81,7 @@ fn finding(
                  without SO_LINGER, and keep connections alive if there are too many"
                     .to_owned(),
             ],
+            settings: Vec::new(),
             do_not: vec![
                 "SO_LINGER with 0 s where data was sent: what has not been acknowledged is lost".to_owned(),
             ],

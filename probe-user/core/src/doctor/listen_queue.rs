@@ -6,6 +6,7 @@ use twtrace_wire::{ResetDirection, ResetReason, Side};
 use super::advice;
 use super::facts::{DoctorFacts, NamespaceFacts};
 use super::finding::{Finding, Severity};
+use super::setting::{SettingChange, SettingName};
 use crate::model::destination::Destination;
 use crate::model::listener::OverflownListener;
 use crate::model::pairs::{self, PairCounts};
@@ -99,6 +100,10 @@ fn finding(facts: &DoctorFacts, netns: u32, it: &NamespaceFacts) -> Option<Findi
             })).collect::<Vec<_>>(),
         }),
         to_do: to_do(facts, netns, &listeners, aborts),
+        settings: match aborts {
+            Some(true) => vec![default_back(facts, netns)],
+            _ => Vec::new(),
+        },
         do_not: match aborts {
             Some(true) => vec![
                 "TCP settings of the clients: their connects were answered, and then reset".to_owned(),
@@ -170,6 +175,11 @@ fn resetting(facts: &DoctorFacts, netns: u32) -> Vec<(String, u64)> {
         .collect()
 }
 
+/// tcp_abort_on_overflow as it is by default.
+fn default_back(facts: &DoctorFacts, netns: u32) -> SettingChange {
+    facts.setting(netns, SettingName::AbortOnOverflow, 0)
+}
+
 fn to_do(
     facts: &DoctorFacts,
     netns: u32,
@@ -191,7 +201,7 @@ fn to_do(
     if aborts == Some(true) {
         to_do.push(format!(
             "set the default back, so that clients try again: {}",
-            facts.command(netns, "sysctl -w net.ipv4.tcp_abort_on_overflow=0")
+            facts.set(&default_back(facts, netns))
         ));
     }
     to_do

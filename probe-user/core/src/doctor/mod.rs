@@ -27,6 +27,7 @@ mod refused;
 mod reset_storm;
 mod resets;
 mod reuse;
+pub mod setting;
 mod side;
 mod tw_buckets;
 

@@ -76,6 +76,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             evidence: sentences(&narrow),
             figures: figures(&narrow),
             to_do: vec![widen(facts, *netns)],
+            settings: Vec::new(),
             do_not: vec![
                 "letting the range begin below 1024, or leaving out the reserved ports: a connection may \
                  then hold the port that a server wants when it starts again"
@@ -98,6 +99,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
                  (net.ipv4.ip_local_port_range) away from it"
                     .to_owned(),
             ],
+            settings: Vec::new(),
             do_not: Vec::new(),
         });
     }

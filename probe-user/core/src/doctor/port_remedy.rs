@@ -3,6 +3,7 @@
 use super::port_obstacle::{Obstacle, may_be_chosen};
 use crate::doctor::advice;
 use crate::doctor::facts::DoctorFacts;
+use crate::doctor::setting::{SettingChange, SettingName};
 use crate::model::fixed_port_row::{FixedPortHolder, FixedPortRow};
 use crate::model::pairs;
 use crate::model::port_holders::HolderKind;
@@ -93,21 +94,33 @@ fn first_name(obstacles: &[(Obstacle, &FixedPortHolder)], of: Obstacle) -> Strin
 }
 
 /// The list of reserved ports with this one added.
-fn reserve(facts: &DoctorFacts, row: &FixedPortRow) -> String {
+fn reserved(facts: &DoctorFacts, row: &FixedPortRow) -> SettingChange {
     let mut list = facts
         .state(row.netns)
         .map_or_else(String::new, |state| state.ports.reserved.to_string());
     if !list.is_empty() {
         list.push(',');
     }
-    let command = format!(
-        "sysctl -w net.ipv4.ip_local_reserved_ports={list}{}",
-        row.port
-    );
+    list.push_str(&row.port.to_string());
+    facts.setting(row.netns, SettingName::ReservedPorts, list)
+}
+
+fn reserve(facts: &DoctorFacts, row: &FixedPortRow) -> String {
     format!(
         "keep connect() away from the port of a server (also in /etc/sysctl.d): {}",
-        facts.command(row.netns, &command)
+        facts.set(&reserved(facts, row))
     )
+}
+
+/// Settings that help.
+pub fn settings(facts: &DoctorFacts, row: &FixedPortRow, kinds: &[Obstacle]) -> Vec<SettingChange> {
+    let is_of_client =
+        |kind: &Obstacle| matches!(kind, Obstacle::Outgoing | Obstacle::SelfConnected);
+    if kinds.iter().any(is_of_client) {
+        vec![reserved(facts, row)]
+    } else {
+        Vec::new()
+    }
 }
 
 fn same_connection(facts: &DoctorFacts, row: &FixedPortRow) -> Vec<String> {
@@ -133,7 +146,7 @@ fn same_connection(facts: &DoctorFacts, row: &FixedPortRow) -> Vec<String> {
     } else {
         format!(
             "switch TCP timestamps on, here and at the peer: connect() then takes over a TIME_WAIT of its own port: {}",
-            facts.command(row.netns, "sysctl -w net.ipv4.tcp_timestamps=1")
+            facts.set(&facts.setting(row.netns, SettingName::Timestamps, 1))
         )
     });
     to_do

@@ -7,7 +7,7 @@ use super::advice::NAMED;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::port_obstacle::{Obstacle, may_be_chosen, obstacle};
-use super::port_remedy::{do_not, to_do};
+use super::port_remedy::{do_not, settings, to_do};
 use crate::event::Process;
 use crate::event::quantity::duration;
 use crate::event::words::Word;
@@ -92,6 +92,7 @@ fn finding(facts: &DoctorFacts, row: &FixedPortRow) -> Finding {
         evidence,
         figures: figures(row, &obstacles),
         to_do: to_do(facts, row, &kinds, &obstacles),
+        settings: settings(facts, row, &kinds),
         do_not: do_not(is_connect, &obstacles),
     }
 }

@@ -79,6 +79,7 @@ fn finding(
             remedy.to_owned(),
             "see them one by one, with ages and bytes: twtrace trace --event reset".to_owned(),
         ],
+        settings: Vec::new(),
         do_not: vec![
             "dropping RSTs in the firewall: the cause stays, and connections hang until they time out".to_owned(),
         ],

@@ -9,6 +9,7 @@ use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::refused;
+use super::setting::{SettingChange, SettingName};
 use crate::model::budget::sysctls::TwReuse;
 
 /// Minimum number of TIME_WAITs to compare their sides.
@@ -26,7 +27,9 @@ pub fn without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
         .filter(|(_, it)| it.now.ports.tw_reuse == TwReuse::Always && !it.now.ports.timestamps)
         .map(|(netns, _)| *netns)
         .collect();
-    let Some(first) = without.first() else {
+    let on = |netns: &u32| facts.setting(*netns, SettingName::Timestamps, 1);
+    let settings: Vec<SettingChange> = without.iter().map(on).collect();
+    let Some(first) = settings.first() else {
         return Vec::new();
     };
     let rows: Vec<_> = without
@@ -58,8 +61,9 @@ pub fn without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
         figures: json!({ "namespaces": rows, "refused_by": refused::figures(&hindered) }),
         to_do: vec![format!(
             "switch them on, as they are by default: {}",
-            facts.command(*first, "sysctl -w net.ipv4.tcp_timestamps=1")
+            facts.set(first)
         )],
+        settings,
         do_not: vec![
             "leaving them off for speed: they cost 12 bytes a segment, and without them round-trip times \
              are measured worse, and old segments of fast connections are mistaken for new ones"
@@ -95,6 +99,7 @@ pub fn peer_without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
              again"
                 .to_owned(),
         ],
+        settings: Vec::new(),
         do_not: vec![
             "sysctls of this host for this: tcp_tw_reuse and tcp_timestamps are as they should be".to_owned(),
         ],
@@ -138,6 +143,7 @@ pub fn for_inbound(facts: &DoctorFacts) -> Vec<Finding> {
                  back to 2, the default"
                     .to_owned(),
             ],
+            settings: Vec::new(),
             do_not: vec![advice::NO_RECYCLE.to_owned()],
         });
     }

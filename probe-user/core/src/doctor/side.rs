@@ -76,6 +76,7 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
                 "were_idle": churn.lives.were_idle,
             }),
             to_do: churn.to_do(),
+            settings: Vec::new(),
             do_not: [advice::NO_LINGER, advice::NO_FIN_TIMEOUT, advice::NO_RECYCLE]
                 .map(str::to_owned)
                 .to_vec(),
@@ -126,6 +127,7 @@ pub fn server_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
                  close first"
                     .to_owned(),
             ],
+            settings: Vec::new(),
             do_not: vec![
                 "net.ipv4.tcp_tw_reuse: it is for connect(), and does nothing for a server's TIME_WAITs"
                     .to_owned(),

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
+use super::setting::SettingName;
 
 /// Usage from which the limit is near.
 const NEARLY: f64 = 0.9;
@@ -27,6 +28,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
         }
         let limit = max.map_or("?".to_owned(), |max| max.to_string());
         let greater = max.unwrap_or(0).saturating_mul(4).max(65_536);
+        let raised = facts.setting(*netns, SettingName::MaxTwBuckets, greater);
         let mut evidence = vec![format!(
             "{alive} TIME_WAITs are alive{}, {limit} are allowed (net.ipv4.tcp_max_tw_buckets)",
             before.map_or_else(String::new, |before| format!(
@@ -73,11 +75,9 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             }),
             to_do: vec![format!(
                 "raise the limit; a TIME_WAIT takes some 300 bytes: {}",
-                facts.command(
-                    *netns,
-                    &format!("sysctl -w net.ipv4.tcp_max_tw_buckets={greater}")
-                )
+                facts.set(&raised)
             )],
+            settings: vec![raised.clone()],
             do_not: vec![advice::NO_BUCKETS.to_owned(), advice::NO_RECYCLE.to_owned()],
         });
     }

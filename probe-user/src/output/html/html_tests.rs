@@ -38,6 +38,7 @@ fn finding(text: &str) -> Finding {
         evidence: vec![text.into()],
         figures: serde_json::Value::Null,
         to_do: vec![text.into()],
+        settings: Vec::new(),
         do_not: vec![text.into()],
     }
 }

@@ -381,6 +381,7 @@ fn sentences_are_wrapped_and_filters_and_bounds_have_reasons() {
         evidence: vec![],
         figures: serde_json::Value::Null,
         to_do: vec![],
+        settings: Vec::new(),
         do_not: vec![],
     }];
     let text = render(&Overview {
@@ -448,6 +449,7 @@ fn a_finding_is_named_by_its_severity() {
         evidence: vec![],
         figures: serde_json::Value::Null,
         to_do: vec![],
+        settings: Vec::new(),
         do_not: vec![],
     };
     let report = busy();

@@ -202,6 +202,7 @@ pub fn sample(second: u64) -> ReportSample {
             evidence: vec!["curl(1234) makes 40 TIME_WAITs a second, and each holds its port for a minute; the range 40000-40999 has a thousand of them".into()],
             figures: Value::Null,
             to_do: vec!["keep connections alive and use them again".into()],
+            settings: Vec::new(),
             do_not: vec!["net.ipv4.tcp_fin_timeout: it bounds FIN_WAIT2 only".into()],
         }],
     }

@@ -1,18 +1,16 @@
 //! Findings of `doctor` as metrics.
 
-use std::{fs, process::Command, sync::mpsc, thread, time::Duration};
+use std::{process::Command, sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
     scrape::sum,
     service::{Service, until},
-    traffic::{NamedProgram, answer},
+    traffic::{NamedProgram, fill_ports},
 };
 use crate::{runner::Context, sys::netns};
 
-/// Local ports of the namespace, and connections that take all of them.
-const PORTS: usize = 20;
 /// Address of the server.
 const SERVER: &str = "127.78.0.2:8080";
 const NAME: &str = "twtrace_findings";
@@ -39,7 +37,7 @@ pub fn exported(context: &Context) -> Result<()> {
             netns::enter_new()?;
             // Namespaces are found by the processes in them, and this is a thread.
             let mut resident = Command::new("sleep").arg("600").spawn()?;
-            let filled = fill(&named);
+            let filled = fill_ports(&named, SERVER);
             report_filled.send(())?;
             // The namespace exists until then.
             let _ = ended.recv();
@@ -73,18 +71,6 @@ pub fn exported(context: &Context) -> Result<()> {
     ensure!(!page.contains(NAME), "{page}");
     without.stop()?;
     service.stop().map(drop)
-}
-
-/// Takes all local ports of this thread's namespace.
-fn fill(named: &NamedProgram) -> Result<()> {
-    let set = |name: &str, value: &str| {
-        fs::write(format!("/proc/sys/net/ipv4/{name}"), value).context(name.to_owned())
-    };
-    set("ip_local_port_range", "40000 40019")?;
-    set("tcp_tw_reuse", "0")?;
-    let (address, server) = answer(SERVER, PORTS)?;
-    named.connect(address, PORTS)?;
-    server.join().ok().context("the server panicked")?
 }
 
 /// Findings about the pool.

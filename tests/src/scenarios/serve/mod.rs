@@ -11,7 +11,7 @@ mod privileges;
 mod prometheus;
 mod scrape;
 mod service;
-mod traffic;
+pub mod traffic;
 
 use super::Usage;
 

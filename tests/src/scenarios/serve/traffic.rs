@@ -1,6 +1,7 @@
 //! Connections of a process with a unique name, so that its counts can be identified.
 
 use std::{
+    fs,
     net::{SocketAddr, TcpListener},
     os::unix::fs::symlink,
     process::{Command, Stdio},
@@ -63,3 +64,22 @@ pub fn answer(address: &str, count: usize) -> Result<(SocketAddr, thread::JoinHa
     });
     Ok((address, thread))
 }
+
+/// Takes all local ports of this thread's namespace, of which it leaves [`PORTS`], towards a server that then ends. None is
+/// reused.
+///
+/// # Errors
+/// If a setting can't be changed, or a connection fails.
+pub fn fill_ports(named: &NamedProgram, server: &str) -> Result<()> {
+    let set = |name: &str, value: &str| {
+        fs::write(format!("/proc/sys/net/ipv4/{name}"), value).context(name.to_owned())
+    };
+    set("ip_local_port_range", "40000 40019")?;
+    set("tcp_tw_reuse", "0")?;
+    let (address, server) = answer(server, PORTS)?;
+    named.connect(address, PORTS)?;
+    server.join().ok().context("the server panicked")?
+}
+
+/// Ports that [`fill_ports`] leaves.
+const PORTS: usize = 20;

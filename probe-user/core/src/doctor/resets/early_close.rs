@@ -88,6 +88,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                     .to_owned(),
                 "see them one by one: twtrace trace --event reset".to_owned(),
             ],
+            settings: Vec::new(),
             do_not: vec![
                 "larger socket buffers or keepalive: the RST is sent because data is unread, however much room there is"
                     .to_owned(),

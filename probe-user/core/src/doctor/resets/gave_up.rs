@@ -78,6 +78,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                     "if it gives up on purpose, as health checks do: nothing".to_owned(),
                 ],
             },
+            settings: Vec::new(),
             do_not: vec![
                 "settings of TIME_WAIT or keepalive: the connection was closed by the client's program".to_owned(),
             ],

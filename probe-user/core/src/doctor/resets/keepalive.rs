@@ -193,6 +193,7 @@ fn race(
         evidence,
         figures,
         to_do,
+        settings: Vec::new(),
         do_not: vec![
             "TCP keepalive (SO_KEEPALIVE): its probes do not count as requests, and the server closes all the same"
                 .to_owned(),

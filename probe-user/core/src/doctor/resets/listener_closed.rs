@@ -60,6 +60,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                     .to_owned(),
                 "take it out of the load balancer first, and let clients try a connect again that failed".to_owned(),
             ],
+            settings: Vec::new(),
             do_not: vec![
                 "a larger backlog: more connections would wait, and be reset".to_owned(),
             ],

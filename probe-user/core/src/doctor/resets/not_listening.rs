@@ -106,6 +106,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 "refused_by_kernel": by_kernel, "clients_by": advice::figures(&who),
             }),
             to_do,
+            settings: Vec::new(),
             do_not: vec![
                 "settings of local ports or TIME_WAIT: the connects got a port, and were answered"
                     .to_owned(),

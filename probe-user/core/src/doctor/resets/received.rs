@@ -137,6 +137,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 "after_fin": pattern.after_fin, "resets_by": advice::figures(&who),
             }),
             to_do,
+            settings: Vec::new(),
             do_not: vec![
                 "dropping RSTs in the firewall: the cause stays, and connections hang until they time out".to_owned(),
             ],

@@ -1,0 +1,83 @@
+//! `doctor --fix-script`: the script does what it says, once and again, and undoes it.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    Usage,
+    serve::traffic::{NamedProgram, answer, fill_ports},
+};
+use crate::{runner::Context, sys::netns};
+
+pub const USAGES: &[Usage] = &[Usage {
+    name: "usage/fix_script",
+    run: fix_script,
+}];
+
+const SETTING: &str = "/proc/sys/net/ipv4/tcp_tw_reuse";
+
+/// A pool is full of TIME_WAITs that nothing reuses: the script sets tcp_tw_reuse in that namespace alone.
+fn fix_script(context: &Context) -> Result<()> {
+    let named = NamedProgram::new("fix")?;
+    let before = fs::read_to_string(SETTING)?;
+    thread::scope(|scope| {
+        let played = scope.spawn(|| -> Result<()> {
+            netns::enter_new()?;
+            let mut resident = Command::new("sleep").arg("600").spawn()?;
+            let done = in_namespace(context, &named, resident.id());
+            resident.kill()?;
+            resident.wait()?;
+            done
+        });
+        played.join().ok().context("it panicked")?
+    })?;
+    let after = fs::read_to_string(SETTING)?;
+    ensure!(
+        after == before,
+        "in the namespace of this test it was {before}, and is {after}"
+    );
+    Ok(())
+}
+
+fn in_namespace(context: &Context, named: &NamedProgram, resident: u32) -> Result<()> {
+    fill_ports(named, "127.78.0.3:8080")?;
+    let output = Command::new(&context.twtrace)
+        .args(["doctor", "--fix-script", "--duration", "1s", "--netns"])
+        .arg(format!("/proc/{resident}/ns/net"))
+        .args(context.tier.options())
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(output.status.success(), "{output:?}");
+    let directory = tempfile::tempdir()?;
+    let script = directory.path().join("fix.sh");
+    fs::write(&script, &output.stdout)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let run = |arguments: &[&str], expected: &str, printed: &str| -> Result<()> {
+        let output = Command::new("sh").arg(&script).args(arguments).output()?;
+        ensure!(output.status.success(), "{arguments:?}: {output:?}\n{text}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(said.contains(printed), "{arguments:?}: {said}\n{text}");
+        let value = fs::read_to_string(SETTING)?;
+        ensure!(
+            value.trim() == expected,
+            "{arguments:?}: it is {value}\n{text}"
+        );
+        Ok(())
+    };
+    run(&[], "1", "net.ipv4.tcp_tw_reuse: 0 -> 1")?;
+    run(&[], "1", "net.ipv4.tcp_tw_reuse is 1")?;
+    // The remedy helps: the same ports serve again.
+    thread::sleep(std::time::Duration::from_millis(1_100));
+    let (address, server) = answer("127.78.0.3:8080", 1)?;
+    named.connect(address, 1)?;
+    server.join().ok().context("the server panicked")??;
+    run(&["undo"], "0", "net.ipv4.tcp_tw_reuse: 1 -> 0")?;
+    let wrong = Command::new("sh").arg(&script).arg("redo").output()?;
+    ensure!(wrong.status.code() == Some(2), "{wrong:?}");
+    Ok(())
+}
