@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use twtrace_core::doctor::diagnosis::{Diagnosis, DiagnosisFigures};
-use twtrace_core::doctor::finding::Finding;
+use twtrace_core::doctor::finding::{Finding, Severity};
 use twtrace_core::event::quantity;
 use twtrace_core::event::text::escape;
 
@@ -33,6 +33,9 @@ pub fn render(diagnosis: &Diagnosis) -> String {
         text.push_str(&coverage::line(history, diagnosis.end));
         text.push('\n');
     }
+    if !diagnosis.findings.is_empty() {
+        let _ = writeln!(text, "{}\n", by_severity(&diagnosis.findings));
+    }
     for finding in &diagnosis.findings {
         self::finding(&mut text, finding);
         text.push('\n');
@@ -45,6 +48,24 @@ pub fn render(diagnosis: &Diagnosis) -> String {
         let _ = writeln!(text, "but: {}", escape(&diagnosis.caveats.join("; ")));
     }
     text
+}
+
+/// Such as `1 critical, 2 warnings, 1 notice`.
+fn by_severity(findings: &[Finding]) -> String {
+    let severities = [
+        (Severity::Critical, "critical", "critical"),
+        (Severity::Warning, "warning", "warnings"),
+        (Severity::Notice, "notice", "notices"),
+    ];
+    let counts = severities.iter().filter_map(|(severity, one, several)| {
+        let of = findings.iter().filter(|it| it.severity == *severity);
+        match of.count() {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {several}")),
+        }
+    });
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 fn finding(text: &mut String, finding: &Finding) {
@@ -161,7 +182,7 @@ mod tests {
         let text = render(&diagnosis);
         assert!(!text.contains('\x1b') && !text.contains("no findings"));
         for part in [
-            "WARNING: evil\\x1b(7) is wrong [some_id]\n          - evil\\x1b(7) did it",
+            "\n\n1 warning\n\nWARNING: evil\\x1b(7) is wrong [some_id]\n          - evil\\x1b(7) did it",
             "\n            ",
             "\n          - twice\n  do      - this\n  do not  - that\n  why     - twtrace explain some_id\n\n12 TIME_WAIT sockets",
             "\nbut: 4 events were lost\n",

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use twtrace_core::event::quantity::count;
+use twtrace_core::event::quantity::{count, duration};
 use twtrace_core::event::text::escape;
 use twtrace_core::filter::Hidden;
-use twtrace_core::model::budget::row::{BudgetRow, PoolWord};
+use twtrace_core::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::groups::{GroupLabel, PairGroup};
 use twtrace_core::model::pairs::NOBODY;
@@ -118,11 +118,11 @@ impl Parts<'_> {
     }
 }
 
-/// Empty for a pool that is full: [`used`] says so.
+/// Empty for a pool that is full, as [`used`] shows, and for one that will not be.
 fn full_in(row: &BudgetRow) -> String {
-    match row.free {
-        Some(0) => String::new(),
-        _ => budgets::full_in(row),
+    match (row.outlook, row.full_in_ns) {
+        (Outlook::RunsOut, Some(left_ns)) => duration(left_ns),
+        _ => String::new(),
     }
 }
 
