@@ -11,7 +11,7 @@ use twtrace_core::model::tally::TracingStart;
 
 use super::entry::{Entry, Start};
 use super::error::ReadError;
-use super::reader::RecordingReader;
+use super::reader::{RecordingReader, refuse_twice};
 use super::window::{Extent, Window, WindowError};
 
 /// Entries are in order, except events that waited for a record that may replace them. Times go back by this much at
@@ -63,17 +63,7 @@ impl Recordings {
             .iter()
             .map(|path| RecordingReader::open(path))
             .collect::<Result<Vec<_>, _>>()?;
-        for (number, reader) in readers.iter().enumerate() {
-            let (start, earlier) = (reader.start(), &readers[..number]);
-            let is_same = |other: &RecordingReader| {
-                other.start().is_of(start) && other.start().part == start.part
-            };
-            if earlier.iter().any(is_same) {
-                return Err(ReadError::Twice {
-                    path: reader.path().to_owned(),
-                });
-            }
-        }
+        refuse_twice(&readers)?;
         let lengths = paths.iter().map(|path| {
             let about = fs::metadata(path).ok()?;
             about.is_file().then_some(about.len())

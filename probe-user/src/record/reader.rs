@@ -263,6 +263,22 @@ fn frame_error(path: &Path, offset: u64, error: FrameError) -> ReadError {
     }
 }
 
+/// Each part of a recording may be read once.
+///
+/// # Errors
+/// If two files have the same one.
+pub fn refuse_twice(readers: &[RecordingReader]) -> Result<(), ReadError> {
+    for (number, reader) in readers.iter().enumerate() {
+        let (start, mut earlier) = (reader.start(), readers[..number].iter());
+        if earlier.any(|other| other.start().is_of(start) && other.start().part == start.part) {
+            return Err(ReadError::Twice {
+                path: reader.path().to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 #[path = "reader_tests.rs"]
 mod tests;
