@@ -98,19 +98,23 @@ fn paragraph(text: &mut String, label: &str, sentence: &str) {
 }
 
 fn figures(text: &mut String, figures: &DiagnosisFigures) {
+    let of = if figures.counts_all_searches {
+        format!(" of {}", figures.searches)
+    } else {
+        String::new()
+    };
     let fixed = match figures.fixed_ports_failed {
         0 => String::new(),
         failed => format!(", {failed} calls for a fixed port failed"),
     };
     let _ = writeln!(
         text,
-        "{} TIME_WAIT sockets created, {} RSTs sent and {} received, {} of {} port allocations failed{fixed}, \
+        "{} TIME_WAIT sockets created, {} RSTs sent and {} received, {}{of} port allocations failed{fixed}, \
          {} connections in CLOSE_WAIT, network namespaces: {}",
         figures.time_waits,
         figures.resets_sent,
         figures.resets_received,
         figures.searches_failed,
-        figures.searches,
         figures.close_wait,
         figures.namespaces
     );
@@ -142,6 +146,7 @@ mod tests {
                 resets_received: 0,
                 searches: 14,
                 searches_failed: 0,
+                counts_all_searches: true,
                 fixed_ports_failed: 0,
                 close_wait: 0,
                 fullest_budget: Value::Null,

@@ -54,10 +54,15 @@ change() {
     now=$(run sysctl -n "$name") || { failed=1; return; }
     # Several values are separated by tabs.
     # shellcheck disable=SC2086
-    if [ "$(echo $now)" = "$value" ]; then
-        echo "$name is $value"
+    now=$(echo $now)
+    where=${namespace:+ in $namespace}
+    if [ "$now" = "$value" ]; then
+        echo "$name$where is $value"
+    elif [ "$now" != "$4" ] && [ "$now" != "$5" ] && [ "$5" != '?' ]; then
+        echo "$name$where is $now, neither $4 nor $5: somebody has changed it, left as it is" >&2
+        failed=1
     elif run sysctl -qw "$name=$value"; then
-        echo "$name: $now -> $value"
+        echo "$name$where: $now -> $value"
     else
         failed=1
     fi

@@ -129,8 +129,17 @@ impl Observer {
     pub fn is_sample_due(&self, interval: Duration) -> bool {
         /// A sample may take one part in this many of the time.
         const SHARE: u32 = 100;
+        /// The same if somebody watches the screen, and waits for it.
+        const SHARE_IF_WATCHED: u32 = 10;
+        /// Samples are this frequent only then.
+        const WATCHED: Duration = Duration::from_secs(5);
         let (at, took) = self.sampled;
-        at.elapsed() >= interval.max(took * SHARE)
+        let share = if interval < WATCHED {
+            SHARE_IF_WATCHED
+        } else {
+            SHARE
+        };
+        at.elapsed() >= interval.max(took * share)
     }
 
     /// Connections in CLOSE_WAIT, and the memory of the kernel's tables.

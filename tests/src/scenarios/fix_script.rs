@@ -69,14 +69,23 @@ fn in_namespace(context: &Context, named: &NamedProgram, resident: u32) -> Resul
         );
         Ok(())
     };
-    run(&[], "1", "net.ipv4.tcp_tw_reuse: 0 -> 1")?;
-    run(&[], "1", "net.ipv4.tcp_tw_reuse is 1")?;
+    run(&[], "1", ": 0 -> 1")?;
+    run(&[], "1", " is 1")?;
     // The remedy helps: the same ports serve again.
     thread::sleep(std::time::Duration::from_millis(1_100));
     let (address, server) = answer("127.78.0.3:8080", 1)?;
     named.connect(address, 1)?;
     server.join().ok().context("the server panicked")??;
-    run(&["undo"], "0", "net.ipv4.tcp_tw_reuse: 1 -> 0")?;
+    // Somebody else's value is nobody's to change.
+    fs::write(SETTING, "2")?;
+    let changed = Command::new("sh").arg(&script).output()?;
+    let value = fs::read_to_string(SETTING)?;
+    ensure!(
+        changed.status.code() == Some(1) && value.trim() == "2",
+        "{changed:?}: {value}"
+    );
+    fs::write(SETTING, "1")?;
+    run(&["undo"], "0", ": 1 -> 0")?;
     let wrong = Command::new("sh").arg(&script).arg("redo").output()?;
     ensure!(wrong.status.code() == Some(2), "{wrong:?}");
     Ok(())

@@ -60,6 +60,9 @@ pub struct DiagnosisFigures {
     pub searches: u64,
     /// Allocations that failed.
     pub searches_failed: u64,
+    /// Whether `searches` has those that succeeded: a part of a recording has only events.
+    #[serde(skip)]
+    pub counts_all_searches: bool,
     /// Calls for one fixed port that failed since it was taken: no allocations.
     pub fixed_ports_failed: u64,
     /// Connections in CLOSE_WAIT at the end.
@@ -119,6 +122,7 @@ impl DiagnosisFigures {
             resets_received: sum(|counts| counts.reset_received.total()),
             searches: ports().map(|port| port.count).sum(),
             searches_failed: ports().map(|port| port.failures).sum(),
+            counts_all_searches: report.has_totals,
             fixed_ports_failed: report.fixed_ports_left_out
                 + report
                     .fixed_ports

@@ -122,7 +122,10 @@ impl DoctorFacts {
     /// A command line that runs `command` inside a namespace.
     pub fn command(&self, netns: u32, command: &str) -> String {
         match self.namespaces.get(&netns).and_then(|it| it.path.as_ref()) {
-            Some(path) => format!("nsenter --net={} {command}", path.display()),
+            Some(path) => format!(
+                "nsenter --net={} {command}",
+                quoted(&path.to_string_lossy())
+            ),
             None => command.to_owned(),
         }
     }
@@ -161,12 +164,35 @@ impl DoctorFacts {
     }
 }
 
+/// A word for a shell: as it is, if it has no character with a meaning there.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/_.-+:@%".contains(char);
+    if word.chars().all(is_plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''")).into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::samples;
     use super::*;
     use crate::model::namespace::NamespaceSample;
     use crate::model::netns_name::{NamedAfter, NetnsName};
+
+    #[test]
+    fn a_command_is_one_for_any_name_of_a_namespace() {
+        let mut facts = samples::healthy();
+        for (path, shown) in [
+            ("/run/netns/blue", "nsenter --net=/run/netns/blue id"),
+            ("/run/netns/a b;c", "nsenter --net='/run/netns/a b;c' id"),
+            ("/run/netns/$(id)", "nsenter --net='/run/netns/$(id)' id"),
+        ] {
+            facts.namespaces.values_mut().next().unwrap().path = Some(path.into());
+            assert_eq!(facts.command(samples::NETNS, "id"), shown);
+        }
+    }
 
     #[test]
     fn a_namespace_goes_by_its_name() {

@@ -5,10 +5,25 @@ use super::text::Text;
 /// Each word with its explanation.
 pub const TERMS: &[(&str, Text)] = &[
     (
+        "after close",
+        Text::new(
+            "Time from the close to the segment that came too late",
+            "In `trace`, of data_after_close: how long after close() the peer's data arrived.",
+        ),
+    ),
+    (
         "age",
         Text::new(
-            "How old a TIME_WAIT was when it ended",
-            "In `trace`, of time_wait_end: time since it was created.",
+            "How old the connection or the TIME_WAIT was",
+            "In `trace`: of time_wait_end, time since the TIME_WAIT was created; of other events, time since the connection was \
+             established.",
+        ),
+    ),
+    (
+        "any port",
+        Text::new(
+            "The call left the choice of the port to the kernel",
+            "In `trace`, of port_alloc: port 0, or no bind() at all. Else the port that was asked for is shown.",
         ),
     ),
     (
@@ -114,6 +129,13 @@ pub const TERMS: &[(&str, Text)] = &[
         ),
     ),
     (
+        "last sent",
+        Text::new(
+            "Time since this end last sent data",
+            "In `trace`, of RSTs and aborted connections: before the write that the peer answered by a RST.",
+        ),
+    ),
+    (
         "lower bound",
         Text::new(
             "At least so many: figures with ≥",
@@ -148,6 +170,13 @@ pub const TERMS: &[(&str, Text)] = &[
         Text::new(
             "Severity: worth knowing",
             "Nothing fails because of it. Findings are critical, a warning or a notice.",
+        ),
+    ),
+    (
+        "older",
+        Text::new(
+            "Ports that TIME_WAITs from before tracing hold",
+            "`198 older`: at least so many. Their processes are not known: see `twtrace explain before_tracing`.",
         ),
     ),
     (

@@ -358,7 +358,22 @@ fn holders_from_before_tracing_count() {
         let row = held_by(&report, &filter);
         assert!(row.ends_with(expected), "{row}");
     }
+    // Open connections beside them.
+    report.budgets[0].live = Some(50);
+    report.budgets[0].live_by = vec![twtrace_core::model::budget::holders::PoolHolder {
+        process: Some(samples::process(9, "liver")),
+        live: 500,
+    }];
+    let row = held_by(&report, &Filter::default());
+    assert!(
+        row.ends_with("  liver (live), 400 older, batch-export"),
+        "{row}"
+    );
+    report.budgets[0].live_by.clear();
     report.pairs.clear();
+    let row = held_by(&report, &of_netns());
+    assert!(row.ends_with("  600 older"), "{row}");
+    report.budgets[0].live = Some(0);
     let row = held_by(&report, &of_netns());
     assert!(row.ends_with("  (before tracing)"), "{row}");
 }

@@ -54,19 +54,18 @@ impl Parts<'_> {
         grid
     }
 
-    /// The process with most of its live sockets if these hold more ports than TIME_WAITs do. Else the commands that created
-    /// its TIME_WAITs: that of the largest share, and how many others there are. And at least how many of the TIME_WAITs are
-    /// from before tracing: first, if they are the largest share.
+    /// Who has its ports, the largest part first: the process with most of its live sockets, as far as these are looked up;
+    /// the commands that created its TIME_WAITs; and at least how many of the TIME_WAITs are from before tracing.
     fn holders(&self, pool: &BudgetRow) -> String {
-        if let Some(first) = pool.live_by.first()
-            && pool.live > pool.time_wait
-        {
+        let mut parts: Vec<(u64, String)> = Vec::new();
+        if let Some(first) = pool.live_by.first() {
             let command = first.process.as_ref().map(|process| process.comm.text());
             let command = command.map_or_else(|| NOBODY.to_owned(), |text| escape(&text));
-            return match pool.live_by.len() {
+            let live = match pool.live_by.len() {
                 1 => format!("{command} (live)"),
                 more => format!("{command} (live) and {} more", more - 1),
             };
+            parts.push((first.live, live));
         }
         let report = self.overview.report;
         let nth = report.last_nth(pool.netns);
@@ -100,21 +99,25 @@ impl Parts<'_> {
         let older = pool.time_wait.map_or(0, u64::from).saturating_sub(created);
         let older = if are_all { older } else { 0 };
         holders.sort_by_key(|(_, created)| Reverse(*created));
-        let [(first, created), others @ ..] = &holders[..] else {
-            return match older {
-                0 => String::new(),
-                _ => "(before tracing)".to_owned(),
+        if let [(first, created), others @ ..] = &holders[..] {
+            let known = match others.len() {
+                0 => first.clone(),
+                more => format!("{first} and {more} more"),
             };
-        };
-        let known = match others.len() {
-            0 => first.clone(),
-            more => format!("{first} and {more} more"),
-        };
-        match older {
-            0 => known,
-            older if older > *created => format!("{} older, {known}", count(older)),
-            older => format!("{known}, {} older", count(older)),
+            parts.push((*created, known));
         }
+        if older > 0 {
+            let is_all = parts.is_empty() && pool.live == Some(0);
+            let text = if is_all {
+                "(before tracing)".to_owned()
+            } else {
+                format!("{} older", count(older))
+            };
+            parts.push((older, text));
+        }
+        parts.sort_by_key(|(held, _)| Reverse(*held));
+        let parts: Vec<String> = parts.into_iter().map(|(_, text)| text).collect();
+        parts.join(", ")
     }
 }
 

@@ -80,15 +80,27 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         }
         _ => "ss -ltnp".to_owned(),
     };
-    let mut to_do = vec![
-        "start the service, or let it listen on that address; if it has moved, change the clients' configuration".to_owned(),
-    ];
-    if is_here {
-        to_do.push(format!(
-            "see whether something listens: {}",
-            facts.command(group.netns, &show)
-        ));
-    }
+    let start = "start the service, or let it listen on that address; if it has moved, change the clients' configuration";
+    let look = format!(
+        "see whether something listens: {}",
+        facts.command(group.netns, &show)
+    );
+    let to_do = match (by_kernel, is_here) {
+        (1.., _) => vec![start.to_owned(), look],
+        (0, true) => vec![
+            look,
+            format!(
+                "if it does, look for a firewall rule that rejects: {}",
+                facts.command(group.netns, "nft list ruleset")
+            ),
+            format!("else: {start}"),
+        ],
+        (0, false) => vec![
+            start.to_owned(),
+            "if it runs there, look for a firewall rule that rejects, on the way or there"
+                .to_owned(),
+        ],
+    };
     Some(Explanation {
         finding: Finding {
             id: "connection_refused",
@@ -96,9 +108,11 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 true => Severity::Notice,
                 false => by_share,
             },
-            title: format!(
-                "nobody listens on {place}: {name} asks for it, and is refused {refused} times"
-            ),
+            title: if by_kernel > 0 {
+                format!("nobody listened on {place}: {name} was refused {refused} times")
+            } else {
+                format!("{name} was refused {refused} times by {place}: no listener, or a firewall")
+            },
             evidence,
             figures: json!({
                 "netns": group.netns, "remote": place.remote(), "refused": refused,

@@ -238,7 +238,7 @@ fn refused_connects_are_those_of_who_asks() {
     assert!(
         findings[0]
             .title
-            .contains("checkout(9) asks for it, and is refused 40 times")
+            .contains("checkout(9) was refused 40 times")
     );
     assert!(findings[0].evidence[1].contains("its kernel sent 40"));
     // As slow as a health check.

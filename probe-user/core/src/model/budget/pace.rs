@@ -6,12 +6,18 @@ use crate::event::timestamp::SECOND_NS;
 
 /// A TIME_WAIT with this much more time left than expected is another one, or its timer was restarted, nanoseconds.
 const STARTED_ANEW_NS: u64 = SECOND_NS;
+/// So many TIME_WAITs, of which fewer than one in so many was created in the second half of the span, are a burst.
+const SOME: usize = 10;
+const MOST: usize = 10;
 
 /// Changes of the ports of a pool between two snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MeasuredPace {
     /// TIME_WAITs created per second.
     pub made_per_s: f64,
+    /// The same for a forecast: if nearly all were created in the first half of the span, the rate of the second half. A
+    /// burst that is over says nothing about what follows.
+    pub made_lately_per_s: f64,
     /// TIME_WAITs ended per second.
     pub ended_per_s: f64,
     /// Increase of live sockets per second. 0 if that may be chance.
@@ -46,7 +52,7 @@ impl MeasuredPace {
         let lasted_s = seconds(lasted_ns.max(1));
         // TIME_WAITs that were created longer ago than their lifetime have ended again.
         let window_ns = lasted_ns.clamp(1, time_wait_ns);
-        let new = end
+        let new: Vec<u64> = end
             .iter()
             .filter(|(port, hold)| {
                 matches!(hold, Hold::TimeWait { .. })
@@ -54,15 +60,27 @@ impl MeasuredPace {
                         && find(start, *port)
                             .is_some_and(|before| is_same(before, *hold, lasted_ns)))
             })
-            .count();
+            .filter_map(|(_, hold)| match hold {
+                Hold::TimeWait { left_ns, .. } => Some(time_wait_ns.saturating_sub(*left_ns)),
+                Hold::Live => None,
+            })
+            .collect();
+        let late = new.iter().filter(|age_ns| **age_ns <= window_ns / 2);
+        let (new, late) = (new.len(), late.count());
         let counted_per_s = made.map_or(0.0, |made| made as f64 / lasted_s);
         let made_per_s = f64::max(new as f64 / seconds(window_ns), counted_per_s);
+        let made_lately_per_s = if new >= SOME && late * MOST < new {
+            late as f64 / seconds(window_ns / 2).max(f64::MIN_POSITIVE)
+        } else {
+            made_per_s
+        };
         let live = [start, end].map(|held| count(held, |hold| hold == Hold::Live));
         let time_wait = [start, end].map(|held| count(held, |hold| hold != Hold::Live));
         let live_change = live[1] - live[0];
         let by_chance = 3.0 * (live[0] + live[1]).sqrt();
         Self {
             made_per_s,
+            made_lately_per_s,
             ended_per_s: f64::max(made_per_s - (time_wait[1] - time_wait[0]) / lasted_s, 0.0),
             live_growth_per_s: if live_change.abs() > by_chance {
                 live_change / lasted_s
@@ -74,7 +92,11 @@ impl MeasuredPace {
 
     /// As input of the forecast, if a port is held for `hold_ns` after its connection.
     pub fn pace(&self, hold_ns: u64) -> Pace {
-        let taken_per_s = self.taken_per_s();
+        let lately = Self {
+            made_per_s: self.made_lately_per_s,
+            ..*self
+        };
+        let taken_per_s = lately.taken_per_s();
         Pace {
             taken_per_s,
             kept_per_s: self.live_growth_per_s.clamp(0.0, taken_per_s),
@@ -175,6 +197,22 @@ mod tests {
         let end: Vec<_> = (0..600).map(|port| (port, left(30))).collect();
         let measured = between(&end, &end, 5 * TIME_WAIT_NS);
         assert_eq!((measured.made_per_s, measured.ended_per_s), (10.0, 10.0));
+    }
+
+    #[test]
+    fn a_burst_that_is_over_is_no_forecast() {
+        let burst: Vec<_> = (0..30).map(|port| (port, left(51))).collect();
+        let measured = between(&[], &burst, TEN_S);
+        assert_eq!((measured.made_per_s, measured.taken_per_s()), (3.0, 3.0));
+        assert_eq!(measured.pace(TIME_WAIT_NS).taken_per_s, 0.0);
+        // It goes on, or has only begun.
+        let steady: Vec<_> = (0..30)
+            .map(|port| (port, left(50 + u64::from(port % 10))))
+            .collect();
+        for held in [steady, (0..30).map(|port| (port, left(59))).collect()] {
+            let measured = between(&[], &held, TEN_S);
+            assert_eq!(measured.pace(TIME_WAIT_NS).taken_per_s, 3.0);
+        }
     }
 
     #[test]
