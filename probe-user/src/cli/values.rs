@@ -20,6 +20,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// How long to measure: `10s`, `5m`; a bare number is seconds. Never 0.
 pub fn span(text: &str) -> Result<Duration, String> {
+    if text.starts_with("--") {
+        return Err("a time is missing before it: write 10s, for example".to_owned());
+    }
     let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let span = match text.parse() {
         Ok(seconds) if is_bare => Duration::from_secs(seconds),

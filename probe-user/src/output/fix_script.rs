@@ -9,6 +9,7 @@ use twtrace_core::doctor::finding::Finding;
 use twtrace_core::doctor::setting::{SettingChange, SettingName};
 use twtrace_core::event::quantity;
 use twtrace_core::event::text::escape;
+use twtrace_core::model::budget::ports::PortSet;
 
 use super::wrap;
 
@@ -20,8 +21,9 @@ const USAGE: &str = "\
 # twtrace has changed nothing. Read this, then run it as root:
 #
 #   sh FILE            sets what is not set yet, until the next boot
-#   sh FILE persist    also writes /etc/sysctl.d/90-twtrace.conf, for the host's own network namespace
-#   sh FILE undo       sets the former values again, and removes that file
+#   sh FILE persist    also writes them to files /etc/sysctl.d/90-twtrace-NAME.conf, if all could be set: those of
+#                      the network namespace that it runs in
+#   sh FILE undo       sets the former values again, and removes these files
 #
 # Settings of another network namespace last as long as it does: give them to what creates it, too, such as
 # `podman run --sysctl` or securityContext.sysctls of a pod.
@@ -32,7 +34,6 @@ const FUNCTIONS: &str = r#"
 set -eu
 action=${1:-set}
 case $action in set | persist | undo) ;; *) echo "usage: sh $0 [set|persist|undo]" >&2; exit 2 ;; esac
-file=/etc/sysctl.d/90-twtrace.conf
 failed=0
 
 # change NAMESPACE INODE NAME VALUE FORMER: an empty namespace is the one that this runs in.
@@ -51,7 +52,8 @@ change() {
         failed=1
         return
     fi
-    now=$(run sysctl -n "$name") || { failed=1; return; }
+    path=/proc/sys/$(echo "$name" | tr . /)
+    now=$(run cat "$path") || { failed=1; return; }
     # Several values are separated by tabs.
     # shellcheck disable=SC2086
     now=$(echo $now)
@@ -61,7 +63,7 @@ change() {
     elif [ "$now" != "$4" ] && [ "$now" != "$5" ] && [ "$5" != '?' ]; then
         echo "$name$where is $now, neither $4 nor $5: somebody has changed it, left as it is" >&2
         failed=1
-    elif run sysctl -qw "$name=$value"; then
+    elif run sh -c 'printf "%s\n" "$2" > "$1"' sh "$path" "$value"; then
         echo "$name$where: $now -> $value"
     else
         failed=1
@@ -70,6 +72,22 @@ change() {
 
 run() {
     if [ -z "$namespace" ]; then "$@"; else nsenter --net="$namespace" "$@"; fi
+}
+
+# keep NAME VALUE: also after a boot.
+keep() {
+    file=/etc/sysctl.d/90-twtrace-$1.conf
+    case $action in
+    undo) rm -f "$file" ;;
+    persist)
+        if [ "$failed" = 0 ]; then
+            printf '# Written by the script of twtrace doctor --fix-script.\n%s = %s\n' "$1" "$2" > "$file"
+            echo "wrote $file"
+        else
+            echo "$file: not written, since not all could be set" >&2
+        fi
+        ;;
+    esac
 }
 "#;
 
@@ -143,7 +161,7 @@ pub fn render(diagnosis: &Diagnosis) -> String {
     text
 }
 
-/// One change for each setting of a namespace. Ports to reserve are put together, of limits the greatest counts.
+/// One change for each setting of a namespace. Ports to reserve are put together.
 fn merged(findings: &[&Finding]) -> Vec<SettingChange> {
     let mut merged: BTreeMap<(u32, SettingName), SettingChange> = BTreeMap::new();
     for change in findings.iter().flat_map(|finding| &finding.settings) {
@@ -152,19 +170,20 @@ fn merged(findings: &[&Finding]) -> Vec<SettingChange> {
             merged.insert(key, change.clone());
             continue;
         };
-        if change.name == SettingName::ReservedPorts {
-            // Each has the former ones, and one more at its end.
-            let added = change.value.rsplit(',').next().unwrap_or_default();
-            if !known.value.split(',').any(|port| port == added) {
-                known.value.push(',');
-                known.value.push_str(added);
-            }
+        if change.name == SettingName::ReservedPorts
+            && let (Ok(mut all), Ok(more)) = (
+                known.value.parse::<PortSet>(),
+                change.value.parse::<PortSet>(),
+            )
+        {
+            more.iter().for_each(|port| all.insert(port));
+            known.value = all.to_string();
         }
     }
     merged.into_values().collect()
 }
 
-/// What keeps the changes of the host's own namespace over a boot.
+/// What keeps the changes of the namespace that the script runs in over a boot: a file for each setting.
 fn persist(changes: &[SettingChange]) -> String {
     let own: Vec<&SettingChange> = changes.iter().filter(|it| it.path.is_none()).collect();
     if own.is_empty() {
@@ -172,13 +191,15 @@ fn persist(changes: &[SettingChange]) -> String {
             "\n[ \"$action\" != persist ] || echo 'no setting is of this network namespace: nothing is written' >&2\n",
         );
     }
-    let mut text = String::from(
-        "\ncase $action in\npersist)\n    cat > \"$file\" <<'END'\n# Written by the script of twtrace doctor --fix-script.\n",
-    );
+    let mut text = String::from("\n");
     for change in own {
-        let _ = writeln!(text, "{} = {}", change.name.sysctl(), change.value);
+        let _ = writeln!(
+            text,
+            "keep {} {}",
+            change.name.sysctl(),
+            quoted(&change.value)
+        );
     }
-    text.push_str("END\n    echo \"wrote $file\"\n    ;;\nundo) rm -f \"$file\" ;;\nesac\n");
     text
 }
 
@@ -256,11 +277,11 @@ mod tests {
     fn ports_to_reserve_are_put_together() {
         let facts = facts::healthy();
         let mut finding = diagnosis().findings.swap_remove(0);
-        finding.settings = ["22,8080", "22,9090", "22,8080"]
+        finding.settings = ["22,8080", "22,8079", "22,8080"]
             .map(|value| facts.setting(facts::NETNS, SettingName::ReservedPorts, value))
             .to_vec();
         let merged = merged(&[&finding]);
         assert_eq!(merged.len(), 1);
-        assert_eq!(merged[0].value, "22,8080,9090");
+        assert_eq!(merged[0].value, "22,8079-8080");
     }
 }

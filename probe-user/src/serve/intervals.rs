@@ -34,6 +34,8 @@ pub struct Intervals {
     interval: Duration,
     due: Instant,
     exports_findings: bool,
+    /// Whether this interval has a sample of sockets.
+    is_sampled: bool,
     findings: Option<FindingCounts>,
 }
 
@@ -63,6 +65,7 @@ impl Intervals {
             interval,
             due: Instant::now() + interval,
             exports_findings: findings == Findings::On,
+            is_sampled: false,
             findings: None,
         }))
     }
@@ -76,7 +79,10 @@ impl Intervals {
     pub fn end_interval(&mut self, at: Moment) {
         self.tally.reached(at);
         let interval = Interval::of(&self.tally, self.notable.take());
-        self.findings = Some(FindingCounts::of(at.ts, &interval.findings));
+        // Without a sample there is nothing to judge port pools and settings by.
+        if std::mem::take(&mut self.is_sampled) {
+            self.findings = Some(FindingCounts::of(at.ts, &interval.findings));
+        }
         if let Some(history) = &self.history {
             history.put(interval);
         }
@@ -144,6 +150,10 @@ impl Sink for Intervals {
         match &observation.data {
             // Counts since they were last taken.
             ObservationData::Totals(taken) => self.tally.add_totals(taken),
+            ObservationData::Sockets(_) => {
+                self.is_sampled = true;
+                self.tally.observe(observation.into_owned());
+            }
             _ => self.tally.observe(observation.into_owned()),
         }
         Ok(())

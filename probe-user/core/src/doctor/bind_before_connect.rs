@@ -14,8 +14,6 @@ use crate::model::pairs::{self, PairRow};
 const MANY: u64 = 50;
 /// Minimum fraction of the bound sockets that a client has closed: below that, something else may bind.
 const PART: f64 = 0.5;
-/// Fraction of the range that sockets of bind() have, from which it is reported.
-const MOST: f64 = 0.8;
 
 /// Finds pools of bind() that are nearly full, or else the processes that bind before they connect.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
@@ -41,13 +39,12 @@ fn pools(facts: &DoctorFacts) -> Vec<Finding> {
                 && !bind_pool::is_effect(facts, row)
                 && bind_pool::owners(facts, row).is_some()
         };
-        if bind_pool::is_scarce(facts, *netns) || of_netns.any(is_reported) {
+        if facts.has_scarce_bind(*netns) || of_netns.any(is_reported) {
             continue;
         }
         let crowded = rows.find_map(|row| {
-            let range = row.range.filter(|_| !row.socket_range)?;
-            let count = bind_pool::of_bind(facts, row)?;
-            (count as f64 > range.count() as f64 * MOST).then_some((row, range, count))
+            let (range, count) = (row.range?, bind_pool::of_bind(facts, row)?);
+            bind_pool::has_most(facts, row).then_some((row, range, count))
         });
         if let Some((row, range, count)) = crowded {
             findings.push(crowd(facts, row, range, count));
@@ -108,6 +105,10 @@ fn processes(facts: &DoctorFacts) -> Vec<Finding> {
             .map(|port| port.count)
             .sum();
         let time_waits = row.counts.time_wait.of(Side::Client);
+        let is_client = binds >= MANY && time_waits as f64 >= binds as f64 * PART;
+        if !is_client {
+            return None;
+        }
         let is_in_scarce = |pair: &PairRow| {
             let process = pair.process.as_ref().zip(row.process.as_ref());
             process.is_some_and(|(one, other)| one.key == other.key) && facts.is_of_scarce_bind(pair)
@@ -115,9 +116,8 @@ fn processes(facts: &DoctorFacts) -> Vec<Finding> {
         if facts.pairs.iter().any(is_in_scarce) {
             return None;
         }
-        let is_client = binds >= MANY && time_waits as f64 >= binds as f64 * PART;
         let name = pairs::name(row.process.as_ref()?);
-        is_client.then(|| Finding {
+        Some(Finding {
             id: "bind_before_connect",
             severity: Severity::Notice,
             title: format!("{name} binds before it connects"),

@@ -1,5 +1,6 @@
 //! Port pools of bind(): who allocates from them, and what else they leave without ports.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use twtrace_wire::{PortOp, Side};
@@ -13,6 +14,8 @@ use crate::model::pairs::PairRow;
 /// Minimum fraction of its client TIME_WAITs for which a process must have called bind(), to be one that binds before
 /// it connects.
 const PART: f64 = 0.5;
+/// Fraction of the range that sockets of bind() have, from which it is reported.
+const MOST: f64 = 0.8;
 
 impl DoctorFacts {
     /// Whether a process binds before it connects, as far as its calls show.
@@ -29,20 +32,33 @@ impl DoctorFacts {
     /// Whether a pair's connections have their ports from a pool of bind() that is full, or nearly.
     pub fn is_of_scarce_bind(&self, pair: &PairRow) -> bool {
         let is_binder = |process: &std::sync::Arc<Process>| self.is_binder(process);
-        is_scarce(self, pair.netns) && pair.process.as_ref().is_some_and(is_binder)
+        self.has_scarce_bind(pair.netns) && pair.process.as_ref().is_some_and(is_binder)
+    }
+
+    /// Whether a pool of bind() has a finding in a namespace.
+    pub fn has_scarce_bind(&self, netns: u32) -> bool {
+        !self.scarce_binds(netns).is_empty()
+    }
+
+    /// The pools of bind() in a namespace that have findings, by their numbers in the report.
+    fn scarce_binds(&self, netns: u32) -> &[usize] {
+        let by_netns = self.scarce_binds.get_or_init(|| {
+            let mut by_netns: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+            for (number, row) in self.report.budgets.iter().enumerate() {
+                if row.pool == PoolWord::Bind && budget::severity(row).is_some() {
+                    by_netns.entry(row.netns).or_default().push(number);
+                }
+            }
+            by_netns
+        });
+        by_netns.get(&netns).map_or(&[], Vec::as_slice)
     }
 }
 
-/// Whether a pool of bind() has a finding in a namespace.
-pub fn is_scarce(facts: &DoctorFacts, netns: u32) -> bool {
-    scarce(facts, netns).next().is_some()
-}
-
-/// Pools of bind() in a namespace that have findings.
-fn scarce(facts: &DoctorFacts, netns: u32) -> impl Iterator<Item = &BudgetRow> {
-    facts.report.budgets.iter().filter(move |row| {
-        row.netns == netns && row.pool == PoolWord::Bind && budget::severity(row).is_some()
-    })
+/// Whether a pool of bind() that is scarce has ports of a source address.
+fn is_scarce(facts: &DoctorFacts, netns: u32, source: Option<IpAddr>) -> bool {
+    let mut numbers = facts.scarce_binds(netns).iter();
+    numbers.any(|number| shares_ports(&facts.report.budgets[*number], source))
 }
 
 /// Whether a pool of connect() lacks ports only since sockets of bind() have them. A pool of bind() that is scarce is
@@ -51,8 +67,20 @@ pub fn is_effect(facts: &DoctorFacts, row: &BudgetRow) -> bool {
     if row.pool != PoolWord::Connect || row.failures > 0 {
         return false;
     }
-    let mut pools = scarce(facts, row.netns);
-    is_nobodys(row) || is_roomy(row) && pools.any(|pool| shares_ports(pool, row.source))
+    let is_scarce = || is_scarce(facts, row.netns, row.source);
+    if is_nobodys(row) {
+        // Else nothing would be said of a connect() that can't get any port.
+        row.capacity != Some(0) || has_most(facts, row) || is_scarce()
+    } else {
+        is_roomy(row) && is_scarce()
+    }
+}
+
+/// Whether sockets of bind() have most of the namespace's range, which is a finding of its own.
+pub fn has_most(facts: &DoctorFacts, row: &BudgetRow) -> bool {
+    let range = row.range.filter(|_| !row.socket_range);
+    let most = range.zip(of_bind(facts, row));
+    most.is_some_and(|(range, count)| count as f64 > range.count() as f64 * MOST)
 }
 
 /// Whether connect() has allocated none of its ports: all its sockets were bound before they connected.

@@ -35,9 +35,9 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for netns in facts.namespaces_of_budgets() {
         let rows = facts.report.budgets.iter().filter(|row| row.netns == netns);
-        let rows = rows.filter(|row| !is_effect(facts, row));
+        let bad = rows.filter_map(|row| Some((row, severity(row)?)));
         let mut bad: Vec<(&BudgetRow, Severity)> =
-            rows.filter_map(|row| Some((row, severity(row)?))).collect();
+            bad.filter(|(row, _)| !is_effect(facts, row)).collect();
         // Pools of bind() first: they take ports from all others.
         bad.sort_by_key(|(row, _)| row.pool != PoolWord::Bind);
         let further = bad.len().saturating_sub(SHOWN);

@@ -84,7 +84,10 @@ pub fn to_do(facts: &DoctorFacts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec
 /// Settings that help.
 pub fn settings(facts: &DoctorFacts, row: &BudgetRow) -> Vec<SettingChange> {
     let mut settings = Vec::new();
-    let reuse_helps = !is_live(row) && row.pool == PoolWord::Connect;
+    let reuse_helps = !is_live(row)
+        && row.pool == PoolWord::Connect
+        && row.time_wait.unwrap_or(0) > 0
+        && bind_pool::owners(facts, row).is_none();
     if let Some(state) = facts.state(row.netns)
         && reuse_helps
     {
@@ -92,7 +95,10 @@ pub fn settings(facts: &DoctorFacts, row: &BudgetRow) -> Vec<SettingChange> {
         if !state.ports.timestamps {
             settings.push(set(SettingName::Timestamps));
         }
-        if state.ports.tw_reuse != TwReuse::Always {
+        // By default they are reused between loopback addresses.
+        let ends = row.source.zip(row.destination);
+        let is_reused = ends.is_some_and(|(source, to)| state.ports.reuses(source, to));
+        if state.ports.tw_reuse != TwReuse::Always && !is_reused {
             settings.push(set(SettingName::TwReuse));
         }
     }

@@ -232,3 +232,24 @@ fn ports_of_bind_on_other_addresses_are_named_by_process() {
     assert!(!found.evidence.join("\n").contains("belong to bind()"));
     assert!(found.to_do[0].starts_with("keep connections alive"));
 }
+
+#[test]
+fn a_connect_without_any_port_is_never_silent() {
+    let none_left = BudgetRow {
+        live: Some(0),
+        time_wait: Some(0),
+        excluded: Some(1_000),
+        capacity: Some(0),
+        ..samples::budget(0, 0)
+    };
+    let mut facts = samples::healthy();
+    facts.report.budgets = vec![none_left];
+    // All belong to bind(), which has a finding of its own.
+    assert!(check(&facts).is_empty());
+    assert_eq!(crate::doctor::findings(&facts)[0].id, "bind_before_connect");
+    // Some are reserved, and bind() has fewer than most.
+    facts.state_mut().ports.reserved = (40_000..40_300).collect();
+    let findings = check(&facts);
+    assert_eq!(findings[0].severity, Severity::Critical);
+    assert!(findings[0].settings.is_empty(), "no TIME_WAIT holds them");
+}

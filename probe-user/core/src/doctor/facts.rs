@@ -1,6 +1,7 @@
 //! Input of the checks.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -28,6 +29,8 @@ pub struct DoctorFacts {
     pub sees_all: bool,
     /// Namespaces whose settings are not known, and why.
     pub unknown: Vec<(u32, String)>,
+    /// Numbers of the pools of bind() that have findings, by namespace; found when they are first asked for.
+    pub(super) scarce_binds: OnceCell<BTreeMap<u32, Vec<usize>>>,
 }
 
 /// A namespace at the end, and at the start.
@@ -60,6 +63,7 @@ impl DoctorFacts {
             }
             .hides_events(),
             unknown: Vec::new(),
+            scarce_binds: OnceCell::new(),
         };
         let shown = after
             .into_iter()

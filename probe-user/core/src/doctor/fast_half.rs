@@ -109,29 +109,20 @@ fn in_words(facts: &DoctorFacts, row: &BudgetRow, half: HalfRow, per_s: f64) -> 
     )
 }
 
-/// The median latency of the process with the most connects to this destination, if hooks measured the allocation
-/// itself.
+/// The median latency of the process that created the most TIME_WAITs towards this destination, over all its destinations;
+/// if hooks measured the allocation itself.
 fn latency(facts: &DoctorFacts, row: &BudgetRow) -> Option<(String, u64)> {
     let destination = Destination::Remote(row.destination?);
-    let is_of_pool = |key| {
-        facts.pairs.iter().any(|pair| {
-            pair.netns == row.netns
-                && pair.side == Side::Client
-                && pair.destination == destination
-                && pair
-                    .process
-                    .as_ref()
-                    .is_some_and(|process| process.key == key)
-        })
-    };
-    let rows = facts.report.processes.iter().filter_map(|process| {
-        let who = process.process.as_ref().filter(|who| is_of_pool(who.key))?;
-        let is_exact = |port: &&PortRow| port.op == PortOp::Connect && port.exact;
-        let port = process.ports.iter().find(is_exact)?;
-        Some((port.count, crate::model::pairs::name(who), port.p50_ns?))
+    let of_pool = facts.pairs.iter().filter(|pair| {
+        pair.netns == row.netns && pair.side == Side::Client && pair.destination == destination
     });
-    let most = rows.max_by_key(|(count, ..)| *count);
-    most.map(|(_, name, p50_ns)| (name, p50_ns))
+    let most = of_pool.max_by_key(|pair| pair.counts.time_wait)?;
+    let who = most.process.as_ref()?;
+    let mut rows = facts.report.processes.iter();
+    let row = rows.find(|row| row.process.as_ref().is_some_and(|it| it.key == who.key))?;
+    let is_exact = |port: &&PortRow| port.op == PortOp::Connect && port.exact;
+    let port = row.ports.iter().find(is_exact)?;
+    Some((crate::model::pairs::name(who), port.p50_ns?))
 }
 
 fn to_do(facts: &DoctorFacts, row: &BudgetRow) -> Vec<String> {

@@ -4,7 +4,9 @@ use super::port_obstacle::{Obstacle, may_be_chosen};
 use crate::doctor::advice;
 use crate::doctor::facts::DoctorFacts;
 use crate::doctor::setting::{SettingChange, SettingName};
+use crate::model::budget::ports::PortSet;
 use crate::model::fixed_port_row::{FixedPortHolder, FixedPortRow};
+use crate::model::namespace::NamespaceState;
 use crate::model::pairs;
 use crate::model::port_holders::HolderKind;
 
@@ -93,16 +95,12 @@ fn first_name(obstacles: &[(Obstacle, &FixedPortHolder)], of: Obstacle) -> Strin
     process.map_or_else(|| "what has it".to_owned(), pairs::name)
 }
 
-/// The list of reserved ports with this one added.
+/// The list of reserved ports with this one added, as the kernel prints it.
 fn reserved(facts: &DoctorFacts, row: &FixedPortRow) -> SettingChange {
-    let mut list = facts
-        .state(row.netns)
-        .map_or_else(String::new, |state| state.ports.reserved.to_string());
-    if !list.is_empty() {
-        list.push(',');
-    }
-    list.push_str(&row.port.to_string());
-    facts.setting(row.netns, SettingName::ReservedPorts, list)
+    let state = facts.state(row.netns);
+    let mut ports = state.map_or_else(PortSet::default, |state| state.ports.reserved.clone());
+    ports.insert(row.port);
+    facts.setting(row.netns, SettingName::ReservedPorts, ports)
 }
 
 fn reserve(facts: &DoctorFacts, row: &FixedPortRow) -> String {
@@ -116,7 +114,9 @@ fn reserve(facts: &DoctorFacts, row: &FixedPortRow) -> String {
 pub fn settings(facts: &DoctorFacts, row: &FixedPortRow, kinds: &[Obstacle]) -> Vec<SettingChange> {
     let is_of_client =
         |kind: &Obstacle| matches!(kind, Obstacle::Outgoing | Obstacle::SelfConnected);
-    if kinds.iter().any(is_of_client) {
+    let is_reserved = |state: &NamespaceState| state.ports.reserved.contains(row.port);
+    let is_useless = !may_be_chosen(facts, row) || facts.state(row.netns).is_some_and(is_reserved);
+    if kinds.iter().any(is_of_client) && !is_useless {
         vec![reserved(facts, row)]
     } else {
         Vec::new()

@@ -82,6 +82,7 @@ pub fn healthy() -> DoctorFacts {
         )]),
         overflown: vec![],
         sees_all: true,
+        scarce_binds: Default::default(),
         unknown: vec![],
     }
 }

@@ -14,17 +14,20 @@ use crate::record::window::Window;
 /// Namespaces that a message lists.
 const MAX_LISTED: usize = 10;
 /// Names that are kept.
-const MAX_NAMES: usize = 65_536;
+const MAX_NAMES: usize = 4_096;
+/// Namespaces of one name.
+const MAX_NUMBERS: usize = 1_024;
 
 /// Inode numbers by name, read when the first name is asked for.
 #[derive(Debug, Default)]
 pub struct NetnsNames(Option<BTreeMap<String, BTreeSet<u32>>>);
 
 impl NetnsNames {
-    /// The namespaces of this name in some recordings: of several hosts, each may have one.
+    /// The namespaces of this name in a recording.
     ///
     /// # Errors
-    /// If there is none, or the recordings can't be read twice.
+    /// If there is none, if there are several recordings, whose numbers have nothing to do with each other, or if the
+    /// recording can't be read twice.
     pub fn find(&mut self, name: &str, paths: &[PathBuf]) -> Result<Vec<u32>> {
         let names = match &mut self.0 {
             Some(names) => names,
@@ -61,14 +64,25 @@ fn read(paths: &[PathBuf], name: &str) -> Result<BTreeMap<String, BTreeSet<u32>>
         );
     }
     let mut recordings = Recordings::open(paths, Window::default())?;
+    if recordings.tracing_starts().len() > 1 {
+        bail!(
+            "--netns {}: of several recordings each numbers its namespaces by itself: read them one by one",
+            escape(name)
+        );
+    }
     let mut names: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
     while let Some((_, entry)) = recordings.next() {
         if let Entry::Observation(observation) = entry
             && let ObservationData::Names(found) = observation.data
         {
             for named in found {
-                if names.len() < MAX_NAMES {
-                    names.entry(named.short()).or_default().insert(named.netns);
+                let short = named.short();
+                if short != name && names.len() >= MAX_NAMES && !names.contains_key(&short) {
+                    continue;
+                }
+                let numbers = names.entry(short).or_default();
+                if numbers.len() < MAX_NUMBERS {
+                    numbers.insert(named.netns);
                 }
             }
         }

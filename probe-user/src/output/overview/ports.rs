@@ -87,9 +87,12 @@ impl Parts<'_> {
             *holders.entry(&row.label).or_default() += row.counts.time_wait;
         }
         let created: u64 = holders.values().sum();
+        let held = pool.time_wait.map_or(created, u64::from);
         let mut holders: Vec<(String, u64)> = holders
             .into_iter()
-            .map(|(label, created)| (name(label), created))
+            // Of those that were created, some have ended.
+            .map(|(label, created)| (name(label), created.min(held)))
+            .filter(|(_, held)| *held > 0)
             .collect();
         // Others may have been seen and not be shown.
         let are_all = self.overview.filter.hidden() != Hidden::Events

@@ -69,8 +69,10 @@ fn report(context: &Context, into: Into) -> Result<(Value, u64, String)> {
 
 /// The row of a network namespace.
 fn row_of(report: &Value, rows: &str, netns: u64) -> Result<Value> {
-    let mut found = report[rows].as_array().into_iter().flatten();
-    let row = found.find(|row| row["netns"] == netns);
+    let found = report[rows].as_array().into_iter().flatten();
+    let found = found.filter(|row| row["netns"] == netns);
+    // Scenarios beside this one may have had a namespace of that number.
+    let row = found.max_by_key(|row| row["netns_nth"].as_u64().unwrap_or(0));
     let row = row.with_context(|| format!("{rows} has no row of {netns}: {}", report[rows]))?;
     Ok(row.clone())
 }

@@ -30,6 +30,8 @@ impl EvidenceDelta {
             counts.failures = 0;
         }
         self.further_failures = 0;
+        // Events say so, too: failures that were noted since are of the namespace that has the number now.
+        self.taken_over.clear();
         self
     }
 }

@@ -61,6 +61,10 @@ impl MeasuredPace {
                             .is_some_and(|before| is_same(before, *hold, lasted_ns)))
             })
             .filter_map(|(_, hold)| match hold {
+                // Its time begins anew with the peer's FIN: it may be of now.
+                Hold::TimeWait {
+                    in_fin_wait2: true, ..
+                } => Some(0),
                 Hold::TimeWait { left_ns, .. } => Some(time_wait_ns.saturating_sub(*left_ns)),
                 Hold::Live => None,
             })
