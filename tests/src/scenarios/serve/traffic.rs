@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use crate::actor::program::{self, Way};
+use crate::{
+    actor::program::{self, Way},
+    sys::proc_net::KernelCounters,
+};
 
 /// A program with a name of its own.
 pub struct NamedProgram {
@@ -76,9 +79,20 @@ pub fn fill_ports(named: &NamedProgram, server: &str) -> Result<()> {
     };
     set("ip_local_port_range", "40000 40019")?;
     set("tcp_tw_reuse", "0")?;
-    let (address, server) = answer(server, PORTS)?;
-    named.connect(address, PORTS)?;
-    server.join().ok().context("the server panicked")?
+    let connect = |count: usize| -> Result<()> {
+        let (address, server) = answer(server, count)?;
+        named.connect(address, count)?;
+        server.join().ok().context("the server panicked")?
+    };
+    connect(PORTS)?;
+    // Late RSTs may have ended some.
+    for _ in 0..PORTS {
+        if KernelCounters::read()?.alive + 2 >= PORTS as u64 {
+            break;
+        }
+        connect(1)?;
+    }
+    Ok(())
 }
 
 /// Ports that [`fill_ports`] leaves.
