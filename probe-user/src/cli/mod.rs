@@ -214,8 +214,8 @@ pub struct ReportArgs {
     pub format: Option<TableFormat>,
     /// Compare two recordings, or with --store two spans of the history.
     ///
-    /// Shows who creates more TIME_WAIT sockets and RSTs, and who fewer, as rates, by command and destination. A span is written as SINCE..UNTIL, such
-    /// as 25h..24h; either end may be missing.
+    /// Shows who creates more TIME_WAIT sockets and RSTs, and who fewer, as rates, by command and destination. A span is
+    /// written as SINCE..UNTIL, such as 25h..24h; either end may be missing.
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], help_heading = TABLES, conflicts_with_all = [
         "by", "details", "html", "folded", "stacks", "record", "from", "since", "until", "duration", "command",
     ])]
@@ -329,7 +329,8 @@ pub struct ProbesArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SpanArgs {
     /// End after this long, such as 10s or 5m; else with Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = values::span, allow_hyphen_values = true, conflicts_with = "past", help_heading = SPAN)]
+    #[arg(long, value_name = "TIME", value_parser = values::span, allow_hyphen_values = true, conflicts_with = "past",
+          help_heading = SPAN)]
     pub duration: Option<Duration>,
     /// Print JSON: an object per line (trace), a document (report).
     #[arg(long, help_heading = OUTPUT)]

@@ -39,7 +39,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     if args.watch.is_some() && !watch_screen::has_terminal() {
         bail!("--watch redraws a terminal, and standard output is none: leave it out");
     }
-    let csv = csv_options(&args)?;
+    let csv = csv_options(&args);
     let page = args.html.as_deref().map(WholeFile::create);
     let page = page.transpose().context("--html")?;
     let folded = args.stacks.folded.as_deref().map(WholeFile::create);
@@ -124,19 +124,16 @@ fn refuse_what_no_history_has(args: &ReportArgs) -> Result<()> {
     Ok(())
 }
 
-/// What --format asks for; `None` without it.
-fn csv_options(args: &ReportArgs) -> Result<Option<CsvOptions>> {
-    let Some(TableFormat::Csv) = args.format else {
-        return Ok(None);
+/// What --format asks for; `None` without it. That it is one table was checked with the command line.
+fn csv_options(args: &ReportArgs) -> Option<CsvOptions> {
+    let (Some(TableFormat::Csv), [by]) = (args.format, &args.by[..]) else {
+        return None;
     };
-    let [by] = args.by[..] else {
-        bail!("--format csv prints one table: choose one by --by, such as --by process");
-    };
-    Ok(Some(CsvOptions {
-        by,
+    Some(CsvOptions {
+        by: *by,
         sort: args.sort.unwrap_or_default(),
         max_rows: args.top.map(NonZeroUsize::get),
-    }))
+    })
 }
 
 /// Stacks are counted from the start to the end.

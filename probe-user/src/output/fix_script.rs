@@ -8,7 +8,7 @@ use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::doctor::finding::Finding;
 use twtrace_core::doctor::setting::{SettingChange, SettingName};
 use twtrace_core::event::quantity;
-use twtrace_core::event::text::escape;
+use twtrace_core::event::text::{escape, shell_quoted};
 use twtrace_core::model::budget::ports::PortSet;
 
 use super::wrap;
@@ -125,7 +125,7 @@ pub fn render(diagnosis: &Diagnosis) -> String {
     let _ = write!(
         text,
         "{FUNCTIONS}\nif [ \"$(uname -n)\" != {} ]; then\n    echo 'this is for another host' >&2\n    exit 1\nfi\n",
-        quoted(&diagnosis.host)
+        shell_quoted(&diagnosis.host)
     );
     for finding in &with_settings {
         text.push('\n');
@@ -152,8 +152,8 @@ pub fn render(diagnosis: &Diagnosis) -> String {
             quoted_path(change.path.as_deref()),
             change.netns,
             change.name.sysctl(),
-            quoted(&change.value),
-            quoted(change.now.as_deref().unwrap_or("?"))
+            shell_quoted(&change.value),
+            shell_quoted(change.now.as_deref().unwrap_or("?"))
         );
     }
     text.push_str(&persist(&changes));
@@ -197,7 +197,7 @@ fn persist(changes: &[SettingChange]) -> String {
             text,
             "keep {} {}",
             change.name.sysctl(),
-            quoted(&change.value)
+            shell_quoted(&change.value)
         );
     }
     text
@@ -213,13 +213,8 @@ fn comment(text: &mut String, first: &str, words: &str) {
     }
 }
 
-/// For a shell: a recording may contain anything.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 fn quoted_path(path: Option<&Path>) -> String {
-    quoted(&path.map_or_else(String::new, |path| path.to_string_lossy().into_owned()))
+    shell_quoted(&path.map_or_else(String::new, |path| path.to_string_lossy().into_owned()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::{env, io, path::PathBuf};
 
+use twtrace_core::event::text::shell_word;
+
 use super::Question;
 
 /// What twtrace uses without root, as setcap takes it. docs/privileges.md describes each.
@@ -13,12 +15,7 @@ fn own_path() -> String {
         |_| "twtrace".to_owned(),
         |path| path.to_string_lossy().into_owned(),
     );
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+".contains(char);
-    if path.chars().all(is_plain) {
-        path
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
+    shell_word(&path).into_owned()
 }
 
 /// Each error names what failed and what to do.

@@ -124,23 +124,14 @@ impl Listeners {
 mod tests {
     use twtrace_core::event::comm::Comm;
     use twtrace_core::model::socket::Timer;
+    use twtrace_core::model::socket::samples::socket;
 
     use super::*;
 
     fn row(state: TcpState, local: &str, cookie: u64) -> SocketRow {
         SocketRow {
-            state,
-            local: local.parse().unwrap(),
-            remote: "10.0.0.9:40000".parse().unwrap(),
-            mapped: false,
-            v6only: None,
-            uid: 0,
-            inode: 7,
             cookie,
-            timer: Timer::Off,
-            expires: None,
-            times: None,
-            queue: None,
+            ..socket(state, local, "10.0.0.9:40000", 7)
         }
     }
 

@@ -176,48 +176,32 @@ fn holders(inodes: &[u32], owners: &Owners, session: &mut Session) -> Vec<PoolHo
 
 #[cfg(test)]
 mod tests {
-    use twtrace_core::model::socket::Timer;
+    use twtrace_core::model::socket::samples::socket;
 
     use super::*;
 
-    fn row(local: &str, remote: &str, state: TcpState, inode: u32) -> SocketRow {
-        SocketRow {
-            local: local.parse().unwrap(),
-            remote: remote.parse().unwrap(),
-            state,
-            mapped: false,
-            v6only: None,
-            uid: 0,
-            inode,
-            cookie: u64::from(inode),
-            timer: Timer::Off,
-            expires: None,
-            times: None,
-            queue: None,
-        }
-    }
+    const RANGE: PortRange = PortRange {
+        low: 40_000,
+        high: 40_099,
+    };
 
     #[test]
     fn connections_of_a_listener_hold_no_ports_of_a_pool() {
-        let range = PortRange {
-            low: 40_000,
-            high: 40_099,
-        };
         let pool = CrowdedPool {
             source: "10.0.0.1".parse().unwrap(),
             destination: None,
             is_of_bind: false,
         };
-        let mut crowds = Crowds::new(&[pool], range, |port| port == 40_006);
+        let mut crowds = Crowds::new(&[pool], RANGE, |port| port == 40_006);
         let (any, peer) = ("0.0.0.0:0", "10.0.0.9:7000");
         // The listener may be listed after its connections.
         crowds.extend([
-            row("10.0.0.1:40005", peer, TcpState::Established, 1),
-            row("0.0.0.0:40005", any, TcpState::Listen, 2),
+            socket(TcpState::Established, "10.0.0.1:40005", peer, 1),
+            socket(TcpState::Listen, "0.0.0.0:40005", any, 2),
             // Its listener is closed, but it was seen accepting.
-            row("10.0.0.1:40006", peer, TcpState::Established, 3),
-            row("10.0.0.1:40007", peer, TcpState::Established, 4),
-            row("10.0.0.1:50007", peer, TcpState::Established, 5),
+            socket(TcpState::Established, "10.0.0.1:40006", peer, 3),
+            socket(TcpState::Established, "10.0.0.1:40007", peer, 4),
+            socket(TcpState::Established, "10.0.0.1:50007", peer, 5),
         ]);
         let found: Vec<Crowd> = crowds.of_namespace(1).collect();
         assert_eq!(found[0].inodes, [4]);
@@ -225,20 +209,16 @@ mod tests {
 
     #[test]
     fn a_port_of_bind_counts_once_and_is_its_listeners() {
-        let range = PortRange {
-            low: 40_000,
-            high: 40_099,
-        };
         let ports: PortSet = [40_005, 40_007, 50_007].into_iter().collect();
-        let mut sockets = SocketsOfBind::new(range, &ports);
+        let mut sockets = SocketsOfBind::new(RANGE, &ports);
         let (any, peer) = ("0.0.0.0:0", "10.0.0.9:7000");
         sockets.extend([
-            row("10.0.0.1:40005", peer, TcpState::Established, 1),
-            row("0.0.0.0:40005", any, TcpState::Listen, 2),
+            socket(TcpState::Established, "10.0.0.1:40005", peer, 1),
+            socket(TcpState::Listen, "0.0.0.0:40005", any, 2),
             // connect() chose it.
-            row("10.0.0.1:40006", peer, TcpState::Established, 3),
-            row("10.0.0.2:40007", any, TcpState::Close, 4),
-            row("10.0.0.2:50007", any, TcpState::Close, 5),
+            socket(TcpState::Established, "10.0.0.1:40006", peer, 3),
+            socket(TcpState::Close, "10.0.0.2:40007", any, 4),
+            socket(TcpState::Close, "10.0.0.2:50007", any, 5),
         ]);
         let mut inodes = sockets.of_namespace(1).inodes;
         inodes.sort_unstable();

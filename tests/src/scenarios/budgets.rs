@@ -210,24 +210,38 @@ fn own_range(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A client that first binds to any port of its address has one pool for both destinations.
-fn bind_before_connect(stage: &Stage) -> Result<()> {
-    narrow(stage, NARROW)?;
-    let server = stage.actor("sv")?;
-    let client = stage.actor("cl")?;
+/// Connections to each of two destinations whose client binds to any port of its address first, and closes first.
+///
+/// # Errors
+/// If one fails.
+pub fn binding_first(
+    stage: &Stage,
+    server: &Actor,
+    client: &Actor,
+    to_each: usize,
+) -> Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     for port in [20_000, 20_001] {
         let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), port))?;
         addresses.push(address);
-        server.start_accepting(listener, 3, FirstCloser::Client)?;
-        for _ in 0..3 {
+        server.start_accepting(listener, to_each, FirstCloser::Client)?;
+        for _ in 0..to_each {
             let fd = client.tcp_for(address)?;
             client.bind(fd, stage.ip.loopback_any_port())?;
             let connection = client.connect_with(fd, address)?;
             client.close(&connection)?;
         }
-        ensure!(server.finished_many()? == 3);
+        ensure!(server.finished_many()? == to_each);
     }
+    Ok(addresses)
+}
+
+/// A client that first binds to any port of its address has one pool for both destinations.
+fn bind_before_connect(stage: &Stage) -> Result<()> {
+    narrow(stage, NARROW)?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let addresses = binding_first(stage, &server, &client, 3)?;
     stage.pause(SETTLED);
     stage.expect_budget(BudgetTruth {
         destination: None,

@@ -97,19 +97,7 @@ fn bind_before_connect(stage: &Stage) -> Result<()> {
     budgets::narrow(stage, PORTS)?;
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;
-    let mut addresses = Vec::new();
-    for port in [20_000, 20_001] {
-        let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), port))?;
-        addresses.push(address);
-        server.start_accepting(listener, PORTS / 2, FirstCloser::Client)?;
-        for _ in 0..PORTS / 2 {
-            let fd = client.tcp_for(address)?;
-            client.bind(fd, stage.ip.loopback_any_port())?;
-            let connection = client.connect_with(fd, address)?;
-            client.close(&connection)?;
-        }
-        ensure!(server.finished_many()? == PORTS / 2);
-    }
+    let addresses = budgets::binding_first(stage, &server, &client, PORTS / 2)?;
     budgets::still_waiting(stage, &addresses, PORTS)?;
     let address = stage.ip.loopback_any_port();
     let fd = client.tcp_for(address)?;

@@ -20,9 +20,7 @@ const MOST: f64 = 0.8;
 impl DoctorFacts {
     /// Whether a process binds before it connects, as far as its calls show.
     pub fn is_binder(&self, process: &Process) -> bool {
-        let mut rows = self.report.processes.iter();
-        let row = rows.find(|row| row.process.as_ref().is_some_and(|it| it.key == process.key));
-        row.is_some_and(|row| {
+        self.row_of(process).is_some_and(|row| {
             let of_bind = row.ports.iter().filter(|port| port.op == PortOp::Bind);
             let binds: u64 = of_bind.map(|port| port.count).sum();
             binds > 0 && binds as f64 >= row.counts.time_wait.of(Side::Client) as f64 * PART

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use twtrace_wire::Side;
 
 use super::advice;
+use crate::event::Process;
+use crate::event::text::shell_word;
 use crate::filter::Filter;
 use crate::model::listener::OverflownListener;
 use crate::model::namespace::{NamespaceSamples, NamespaceState};
 use crate::model::pairs::{PairCounts, PairRow, of_last_namespaces};
-use crate::model::report::Report;
+use crate::model::report::{ProcessRow, Report};
 
 /// Everything that was measured.
 #[derive(Debug)]
@@ -128,7 +130,7 @@ impl DoctorFacts {
         match self.namespaces.get(&netns).and_then(|it| it.path.as_ref()) {
             Some(path) => format!(
                 "nsenter --net={} {command}",
-                quoted(&path.to_string_lossy())
+                shell_word(&path.to_string_lossy())
             ),
             None => command.to_owned(),
         }
@@ -160,21 +162,17 @@ impl DoctorFacts {
         sums
     }
 
+    /// The row of a process by itself.
+    pub fn row_of(&self, process: &Process) -> Option<&ProcessRow> {
+        let mut rows = self.report.processes.iter();
+        rows.find(|row| row.process.as_ref().is_some_and(|it| it.key == process.key))
+    }
+
     /// The state of the only namespace.
     #[cfg(any(test, feature = "samples"))]
     #[allow(clippy::unwrap_used, reason = "only tests call it")]
     pub fn state_mut(&mut self) -> &mut NamespaceState {
         &mut self.namespaces.values_mut().next().unwrap().now
-    }
-}
-
-/// A word for a shell: as it is, if it has no character with a meaning there.
-fn quoted(word: &str) -> Cow<'_, str> {
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/_.-+:@%".contains(char);
-    if word.chars().all(is_plain) {
-        word.into()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''")).into()
     }
 }
 

@@ -118,8 +118,7 @@ fn latency(facts: &DoctorFacts, row: &BudgetRow) -> Option<(String, u64)> {
     });
     let most = of_pool.max_by_key(|pair| pair.counts.time_wait)?;
     let who = most.process.as_ref()?;
-    let mut rows = facts.report.processes.iter();
-    let row = rows.find(|row| row.process.as_ref().is_some_and(|it| it.key == who.key))?;
+    let row = facts.row_of(who)?;
     let is_exact = |port: &&PortRow| port.op == PortOp::Connect && port.exact;
     let port = row.ports.iter().find(is_exact)?;
     Some((crate::model::pairs::name(who), port.p50_ns?))

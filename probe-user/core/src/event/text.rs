@@ -1,5 +1,6 @@
-//! Untrusted text on a terminal: the user that starts a process chooses its name and paths.
+//! Untrusted text on a terminal or for a shell: the user that starts a process chooses its name and paths.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::event::comm::is_unsafe;
@@ -22,6 +23,21 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+/// A word for a shell: as it is, if it has no character with a meaning there.
+pub fn shell_word(word: &str) -> Cow<'_, str> {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+".contains(char);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.into()
+    } else {
+        shell_quoted(word).into()
+    }
+}
+
+/// The same in quotes, whatever it is.
+pub fn shell_quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -35,6 +51,19 @@ mod tests {
         assert_eq!(escape("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(escape("a\nb\tc\r"), "a\\x0ab\\x09c\\x0d");
         assert_eq!(escape("naïve-日本 \u{fffd}"), "naïve-日本 \u{fffd}");
+    }
+
+    #[test]
+    fn a_shell_takes_it_for_one_word() {
+        for (word, shown) in [
+            ("/run/netns/blue", "/run/netns/blue"),
+            ("a b;c", "'a b;c'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(word), shown);
+        }
+        assert_eq!(shell_quoted("1"), "'1'");
     }
 
     proptest! {

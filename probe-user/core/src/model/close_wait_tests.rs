@@ -1,25 +1,9 @@
 use super::*;
 use crate::event::samples;
-use crate::model::socket::{Timer, Times};
+use crate::model::socket::Times;
+use crate::model::socket::samples::socket;
 
 const NETNS: u32 = 42;
-
-fn socket(state: TcpState, local: &str, remote: &str, inode: u32) -> SocketRow {
-    SocketRow {
-        state,
-        local: local.parse().unwrap(),
-        remote: remote.parse().unwrap(),
-        mapped: false,
-        v6only: None,
-        uid: 0,
-        inode,
-        cookie: u64::from(inode),
-        timer: Timer::Off,
-        expires: None,
-        times: None,
-        queue: None,
-    }
-}
 
 /// A connection whose peer has closed: the inode of its descriptor, and how long ago payload and an acknowledgement
 /// arrived, seconds.

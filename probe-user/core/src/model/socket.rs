@@ -104,3 +104,27 @@ pub struct NetnsSockets {
     /// Its sockets.
     pub rows: Vec<SocketRow>,
 }
+
+#[cfg(any(test, feature = "samples"))]
+#[allow(clippy::unwrap_used, reason = "only tests are made of them")]
+pub mod samples {
+    use super::*;
+
+    /// A socket with a descriptor: its cookie is its inode number.
+    pub fn socket(state: TcpState, local: &str, remote: &str, inode: u32) -> SocketRow {
+        SocketRow {
+            state,
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            mapped: false,
+            v6only: None,
+            uid: 0,
+            inode,
+            cookie: u64::from(inode),
+            timer: Timer::Off,
+            expires: None,
+            times: None,
+            queue: None,
+        }
+    }
+}

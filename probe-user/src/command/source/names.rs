@@ -174,21 +174,10 @@ impl Names {
         let Some(wanted) = wanted.iter().find(missing).copied() else {
             return Ok(());
         };
-        let mut known: Vec<String> = self
-            .netns
-            .iter()
-            .take(MAX_LISTED)
-            .map(|(netns, name)| match name {
-                Some(name) => format!("{netns} ({})", escape(name)),
-                None => netns.to_string(),
-            })
-            .collect();
-        match self.netns.len() {
-            0 => known.push("none".to_owned()),
-            all if all > MAX_LISTED => known.push(format!("{} others", all - MAX_LISTED)),
-            _ => {}
-        }
-        let known = known.join(", ");
+        let known = listed(self.netns.iter().map(|(netns, name)| match name {
+            Some(name) => format!("{netns} ({})", escape(name)),
+            None => netns.to_string(),
+        }));
         Err(NoSuchNetns { wanted, known })
     }
 
@@ -226,6 +215,17 @@ impl Names {
         }
         said
     }
+}
+
+/// The first names of what there is, and how many others there are.
+pub fn listed(mut known: impl ExactSizeIterator<Item = String>) -> String {
+    let mut names: Vec<String> = known.by_ref().take(MAX_LISTED).collect();
+    match (names.len(), known.len()) {
+        (0, _) => names.push("none".to_owned()),
+        (_, others @ 1..) => names.push(format!("{others} others")),
+        _ => {}
+    }
+    names.join(", ")
 }
 
 /// Whether processes were counted without a row of their own, or their table is left out.

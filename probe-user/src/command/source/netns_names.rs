@@ -7,18 +7,17 @@ use anyhow::{Result, bail};
 use twtrace_core::event::text::escape;
 use twtrace_core::model::observation::ObservationData;
 
+use super::names::listed;
 use crate::record::entry::Entry;
 use crate::record::merge::Recordings;
 use crate::record::window::Window;
 
-/// Namespaces that a message lists.
-const MAX_LISTED: usize = 10;
 /// Names that are kept.
 const MAX_NAMES: usize = 4_096;
 /// Namespaces of one name.
 const MAX_NUMBERS: usize = 1_024;
 
-/// Inode numbers by name, read when the first name is asked for.
+/// Inode numbers by name as tables show it, read when the first name is asked for.
 #[derive(Debug, Default)]
 pub struct NetnsNames(Option<BTreeMap<String, BTreeSet<u32>>>);
 
@@ -36,16 +35,10 @@ impl NetnsNames {
         if let Some(numbers) = names.get(name) {
             return Ok(numbers.iter().copied().collect());
         }
-        let mut known: Vec<String> = names.keys().take(MAX_LISTED).map(|it| escape(it)).collect();
-        match names.len() {
-            0 => known.push("none".to_owned()),
-            all if all > MAX_LISTED => known.push(format!("{} others", all - MAX_LISTED)),
-            _ => {}
-        }
         bail!(
             "--netns {}: no network namespace has this name in it; there are {}",
             escape(name),
-            known.join(", ")
+            listed(names.keys().cloned())
         )
     }
 }
