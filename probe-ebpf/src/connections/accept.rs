@@ -1,15 +1,16 @@
 //! Which process accept()ed a server connection.
 
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::Side;
 
 use crate::{
-    maps::atomic::in_this_order,
+    maps::{ACCEPTING, atomic::in_this_order},
     processes::{process::actor, stack},
-    records::{Actor, Conn},
+    records::{Accepting, Actor, Conn},
     resets::unaccepted,
     slots::{conn, listener, subflow},
     sockets::{
-        descriptor::socket_of,
+        descriptor::{file_of, socket_of, socket_of_file},
         sock::{IPPROTO_MPTCP, IPPROTO_TCP, Sock},
         state,
     },
@@ -40,12 +41,10 @@ pub fn accepted(listener: u64, child: u64) {
         }
     }
     unaccepted::accepted(sock, conn);
-    let listener = match listener {
-        0 => listener_of_call(sock),
-        known => known,
-    };
     if listener != 0 {
         listener::accepted(Sock(listener), &opener);
+    } else {
+        note_listener_of_call(sock, &opener);
     }
     let mptcp = sock.mptcp_socket();
     if mptcp != 0 {
@@ -79,18 +78,56 @@ pub fn returned(descriptor: i64) {
     }
 }
 
-/// The listener that the current system call names by a descriptor, if it listens on the child's port. Otherwise 0: the
-/// call is not accept(), as with io_uring, or the descriptor now stands for something else.
+/// After this many repetitions the listener is looked up again, so that the LRU map keeps its entry.
+const REPEATED_TIMES: u64 = 64;
+
+/// Records that the opener accepts from the listener of the current system call. Most calls repeat the one before: the
+/// same thread accepts from the same file, and no listener has come or gone. Then this process is recorded already.
 #[inline(always)]
-fn listener_of_call(child: Sock) -> u64 {
-    let descriptor = stack::first_argument();
-    let listener = socket_of(descriptor as u32 as u64);
+fn note_listener_of_call(child: Sock, opener: &Actor) {
+    let changes = listener::changes();
+    let file = file_of(stack::first_argument() as u32 as u64);
+    let thread = bpf_get_current_pid_tgid();
+    let Some(before) = ACCEPTING.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: a per-CPU slot. The programs that come here run with preemption off.
+    unsafe {
+        let is_repeated = (*before).thread == thread
+            && (*before).start_boot_ns == opener.key.start_boot_ns
+            && (*before).file == file
+            && (*before).changes == changes
+            && (*before).times < REPEATED_TIMES;
+        if is_repeated {
+            (*before).times += 1;
+            return;
+        }
+    }
+    let listener = socket_of_file(file);
+    if !is_listener_of(listener, child) || !listener::accepted(Sock(listener), opener) {
+        return;
+    }
+    // SAFETY: as above.
+    unsafe {
+        *before = Accepting {
+            thread,
+            start_boot_ns: opener.key.start_boot_ns,
+            file,
+            changes,
+            times: 0,
+        };
+    }
+}
+
+/// Whether the socket that the system call names listens on the child's port. Otherwise the call is not accept(), as with
+/// io_uring, or the descriptor now stands for something else.
+#[inline(always)]
+fn is_listener_of(listener: u64, child: Sock) -> bool {
     if listener == 0 {
-        return 0;
+        return false;
     }
     let found = Sock(listener);
-    let is_it = found.state() == state::LISTEN
+    found.state() == state::LISTEN
         && found.net() == child.net()
-        && found.local_port() == child.local_port();
-    if is_it { listener } else { 0 }
+        && found.local_port() == child.local_port()
 }

@@ -69,34 +69,44 @@ pub fn in_this_order() {
 /// free.
 ///
 /// # Safety
-/// `slot` is aligned and in a map value; this kernel has the instruction: see [`CLAIM_MARK`](twtrace_wire::CLAIM_MARK).
+/// As for [`exchange`].
 #[inline(always)]
 pub unsafe fn claim(slot: *mut u64, owner: u64) -> bool {
+    // SAFETY: guaranteed by the caller.
+    unsafe { exchange(slot, 0, owner) }
+}
+
+/// Replaces the content of a slot if it is `before`, by one instruction. Returns whether it was.
+///
+/// # Safety
+/// `slot` is aligned and in a map value; this kernel has the instruction: see [`CLAIM_MARK`](twtrace_wire::CLAIM_MARK).
+#[inline(always)]
+pub unsafe fn exchange(slot: *mut u64, before: u64, after: u64) -> bool {
     #[cfg(target_arch = "bpf")]
     {
-        let before: u64;
+        let found: u64;
         // SAFETY: guaranteed by the caller. Userspace has replaced the call by `lock cmpxchg`, which compares with r0.
         // The other registers of a call are declared clobbered.
         unsafe {
             core::arch::asm!(
-                "r0 = 0",
                 "call {mark}",
                 mark = const twtrace_wire::CLAIM_MARK,
+                inout("r0") before => found,
                 inout("r1") slot => _,
-                in("r3") owner,
-                lateout("r0") before,
+                in("r3") after,
                 lateout("r2") _,
                 lateout("r3") _,
                 lateout("r4") _,
                 lateout("r5") _,
             );
         }
-        before == 0
+        found == before
     }
     #[cfg(not(target_arch = "bpf"))]
     // SAFETY: guaranteed by the caller; only ever compiled for checks.
     unsafe {
-        *slot = owner;
-        true
+        let is_before = *slot == before;
+        *slot = after;
+        is_before
     }
 }

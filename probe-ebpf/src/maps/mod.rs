@@ -14,8 +14,8 @@ use twtrace_wire::{
 };
 
 use crate::records::{
-    Actor, Arguments, Call, Conn, Expiring, Listener, MiniConn, Named, Recent, Search, Slot,
-    Unaccepted,
+    Accepting, Actor, Arguments, Call, Conn, Expiring, Listener, MiniConn, Named, Recent, Search,
+    Slot, Unaccepted,
 };
 
 /// Events for userspace. Resized by `--ring-mb`.
@@ -49,7 +49,12 @@ pub static RECENT_OF_THREADS: LruHashMap<u64, Recent> = LruHashMap::with_max_ent
 #[map]
 pub static UNACCEPTED: LruHashMap<u64, Unaccepted> = LruHashMap::with_max_entries(4096, 0);
 
-/// What is kept of a closed connection, by the address of its mini-socket.
+/// What is kept of a closed connection, in a slot whose index is computed from the address of its mini-socket. Hash and
+/// ports are compared with those of the mini-socket that has the address now: see `mini_sockets::place`.
+#[map]
+pub static MINI_SLOTS: Array<Slot<MiniConn>> = Array::with_max_entries(1, 0);
+
+/// The same without a slot, by the address of the mini-socket.
 #[map]
 pub static MINIS: LruHashMap<u64, MiniConn> = LruHashMap::with_max_entries(1, 0);
 
@@ -170,6 +175,15 @@ pub static SEGMENT_TURNS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(10
 /// port is recognised as different.
 #[map]
 pub static LISTENERS: LruHashMap<u64, Listener> = LruHashMap::with_max_entries(4096, 0);
+
+/// How many entries of [`LISTENERS`] have come or gone.
+#[map]
+pub static LISTENER_CHANGES: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The accept() that this CPU saw last. It names nobody: it only saves looking up the listener again, as long as the file
+/// is the same and [`LISTENER_CHANGES`] is what it was, so that the file is still that listener's.
+#[map]
+pub static ACCEPTING: PerCpuArray<Accepting> = PerCpuArray::with_max_entries(1, 0);
 
 /// Listeners that are being closed, by thread: that thread closes the connections in their queues, too. An entry is
 /// removed when its listener is destroyed.

@@ -2,10 +2,10 @@
 
 use twtrace_wire::UNKNOWN;
 
+use super::place;
 use crate::{
     constants::offset,
-    maps::MINIS,
-    records::{Conn, MiniConn, NEW_MINI},
+    records::{Conn, MiniConn},
     sockets::{
         read::{now_ns, read},
         sock::Sock,
@@ -18,12 +18,12 @@ use crate::{
 #[inline(never)]
 pub fn keep(sock: u64, conn: &Conn, substate: u8, mini: u64, traffic: &Traffic) -> u32 {
     let sock = Sock(sock);
-    let _ = MINIS.insert(mini, &NEW_MINI, 0);
-    let Some(kept) = MINIS.get_ptr_mut(mini) else {
+    let Some(place) = place::take(mini) else {
         return 1;
     };
-    // SAFETY: LRU entries may be recycled at any time. What is written then is never read as another connection's,
-    // because `hash` and ports are compared.
+    let kept = place.value();
+    // SAFETY: a slot that nobody else writes; or an LRU entry, which may be recycled at any time. What is written then
+    // is never read as another connection's, because `hash` and ports are compared.
     unsafe {
         (*kept).closer = conn.closer;
         (*kept).opener = conn.opener;
@@ -42,34 +42,44 @@ pub fn keep(sock: u64, conn: &Conn, substate: u8, mini: u64, traffic: &Traffic) 
         (*kept).bytes_sent = traffic.bytes_sent;
         (*kept).bytes_received = traffic.bytes_received;
     }
+    place.finish(mini);
     0
 }
 
 /// The connection state behind a mini-socket, if the entry belongs to this connection.
 #[inline(always)]
 pub fn mini_conn(mini: Sock) -> Option<&'static MiniConn> {
-    let kept = MINIS.get_ptr(mini.0)?;
-    // SAFETY: LRU entries may be recycled at any time; a copy of integers can be stale, not invalid.
+    let kept = place::find(mini.0)?;
+    // SAFETY: entries may be given to other mini-sockets at any time; a copy of integers can be stale, not invalid.
     let kept = unsafe { &*kept };
-    let same = kept.hash == mini.hash()
+    is_of(kept, mini).then_some(kept)
+}
+
+/// Whether an entry is of this mini-socket's connection.
+#[inline(always)]
+pub fn is_of(kept: &MiniConn, mini: Sock) -> bool {
+    kept.hash == mini.hash()
         && kept.local_port == mini.local_port()
-        && kept.remote_port == mini.remote_port();
-    same.then_some(kept)
+        && kept.remote_port == mini.remote_port()
+}
+
+/// Removes the entry of a mini-socket that ends.
+#[inline(always)]
+pub fn forget(mini: Sock) {
+    place::release(mini.0);
 }
 
 /// Records the time at which the peer's FIN changed a mini-socket that began in FIN_WAIT2 to TIME_WAIT, if that has
 /// just happened.
 #[inline(always)]
 pub fn promoted(mini: Sock) {
-    if mini_conn(mini).is_none() {
-        return;
-    }
-    let Some(kept) = MINIS.get_ptr_mut(mini.0) else {
+    let Some(kept) = place::find(mini.0) else {
         return;
     };
-    // SAFETY: an LRU entry; integers that may be stale, not invalid.
+    // SAFETY: as above; integers that may be stale, not invalid.
     unsafe {
-        if (*kept).substate == state::FIN_WAIT2
+        if is_of(&*kept, mini)
+            && (*kept).substate == state::FIN_WAIT2
             && (*kept).promoted_ns == UNKNOWN
             && read::<u8>(mini.0, offset!(tw_substate)) == state::TIME_WAIT
         {

@@ -5,3 +5,4 @@ pub mod age;
 pub mod hashed;
 pub mod kept;
 pub mod mini;
+mod place;

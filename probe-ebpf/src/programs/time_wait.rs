@@ -31,7 +31,11 @@ pub fn timer_start_again_raw(ctx: RawTracePointContext) -> u32 {
 /// `inet_twsk_alloc`: the second program.
 #[fexit(function = "inet_twsk_alloc")]
 pub fn twsk_alloc_again_fexit(ctx: FExitContext) -> u32 {
-    birth::allocated_again(Sock(address(&ctx, 0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
+    birth::allocated_again(
+        Sock(address(&ctx, 0)),
+        ctx.arg::<u32>(2) as u8,
+        address(&ctx, 3),
+    );
     0
 }
 
@@ -39,7 +43,11 @@ pub fn twsk_alloc_again_fexit(ctx: FExitContext) -> u32 {
 /// *dr, const int state)`: 5.10 to 7.3. Null is a refusal.
 #[fexit(function = "inet_twsk_alloc")]
 pub fn twsk_alloc_fexit(ctx: FExitContext) -> u32 {
-    birth::allocated(Sock(address(&ctx, 0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
+    birth::allocated(
+        Sock(address(&ctx, 0)),
+        ctx.arg::<u32>(2) as u8,
+        address(&ctx, 3),
+    );
     0
 }
 
@@ -63,7 +71,7 @@ pub fn twsk_alloc_kretprobe(ctx: RetProbeContext) -> u32 {
 /// `static void inet_twsk_kill(struct inet_timewait_sock *tw)`: 5.10 to 7.3, once for each mini-socket.
 #[fentry(function = "inet_twsk_kill")]
 pub fn twsk_kill_fentry(ctx: FEntryContext) -> u32 {
-    end::killed(Sock(ctx.arg(0)));
+    end::killed(Sock(address(&ctx, 0)));
     0
 }
 
@@ -121,21 +129,21 @@ pub fn twsk_unique_kretprobe(ctx: RetProbeContext) -> u32 {
 /// struct tcphdr *th)`, to 6.11.
 #[fexit(function = "tcp_timewait_state_process")]
 pub fn tw_segment_fexit_3(ctx: FExitContext) -> u32 {
-    end::segment_processed(ctx.arg(0), ctx.arg(3));
+    end::segment_processed(address(&ctx, 0), ctx.arg(3));
     0
 }
 
 /// `tcp_timewait_state_process` with `u32 *tw_isn` as well, 6.12 on.
 #[fexit(function = "tcp_timewait_state_process")]
 pub fn tw_segment_fexit_4(ctx: FExitContext) -> u32 {
-    end::segment_processed(ctx.arg(0), ctx.arg(4));
+    end::segment_processed(address(&ctx, 0), ctx.arg(4));
     0
 }
 
 /// `tcp_timewait_state_process` with `u32 *tw_isn` and `enum skb_drop_reason *drop_reason`, 6.16 on.
 #[fexit(function = "tcp_timewait_state_process")]
 pub fn tw_segment_fexit_5(ctx: FExitContext) -> u32 {
-    end::segment_processed(ctx.arg(0), ctx.arg(5));
+    end::segment_processed(address(&ctx, 0), ctx.arg(5));
     0
 }
 

@@ -17,6 +17,22 @@ pub struct Listener {
     pub is_shared: u32,
 }
 
+/// An accept() that found its listener.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Accepting {
+    /// Thread group and thread.
+    pub thread: u64,
+    /// When its process started: thread ids come back.
+    pub start_boot_ns: u64,
+    /// Address of the listener's `struct file`: it is not freed before the listener is closed.
+    pub file: u64,
+    /// How many entries of listeners had come or gone by then.
+    pub changes: u64,
+    /// How often the same came again since the listener was looked up.
+    pub times: u64,
+}
+
 /// A RST for which no process could be named yet.
 #[repr(C)]
 #[derive(Clone, Copy)]

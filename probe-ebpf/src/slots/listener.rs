@@ -8,7 +8,7 @@
 use twtrace_wire::Unattributed;
 
 use crate::{
-    maps::LISTENERS,
+    maps::{LISTENER_CHANGES, LISTENERS, atomic::increment},
     processes::process::actor,
     records::{Actor, Listener},
     slots::existing,
@@ -37,6 +37,7 @@ fn entry(listener: Sock) -> Option<*mut Listener> {
 #[inline(always)]
 fn begin(listener: Sock) -> Option<*mut Listener> {
     let _ = LISTENERS.insert(listener.0, &NEW, 0);
+    note_change();
     let entry = LISTENERS.get_ptr_mut(listener.0)?;
     // SAFETY: integers in an LRU entry.
     unsafe {
@@ -44,6 +45,23 @@ fn begin(listener: Sock) -> Option<*mut Listener> {
         (*entry).port = listener.local_port() as u32;
     }
     Some(entry)
+}
+
+/// How many entries have come or gone.
+#[inline(always)]
+pub fn changes() -> u64 {
+    LISTENER_CHANGES
+        .get_ptr(0)
+        // SAFETY: an integer in a map value.
+        .map_or(0, |changes| unsafe { changes.read_volatile() })
+}
+
+#[inline(always)]
+fn note_change() {
+    if let Some(changes) = LISTENER_CHANGES.get_ptr_mut(0) {
+        // SAFETY: an integer in a map value.
+        unsafe { increment(changes) }
+    }
 }
 
 /// CLOSE → LISTEN: listen(), in process context (inet_csk_listen_start).
@@ -59,25 +77,34 @@ pub fn opened(listener: Sock) {
 #[inline(always)]
 pub fn closed(listener: Sock) {
     let _ = LISTENERS.remove(listener.0);
+    note_change();
 }
 
-/// Records a process that has accepted from the listener.
+/// Records a process that has accepted from the listener. Returns whether it found it recorded: what it writes, another
+/// CPU may overwrite at the same time.
 #[inline(always)]
-pub fn accepted(listener: Sock, acceptor: &Actor) {
+pub fn accepted(listener: Sock, acceptor: &Actor) -> bool {
     if !acceptor.is_process() || listener.state() != state::LISTEN {
-        return;
+        return false;
     }
     let Some(entry) = entry(listener).or_else(|| begin(listener)) else {
-        return;
+        return false;
     };
     // SAFETY: as above.
     unsafe {
+        if (*entry).is_shared != 0 {
+            return true;
+        }
         if !(*entry).acceptor.is_process() {
             (*entry).acceptor = *acceptor;
-        } else if (*entry).acceptor.key.tgid != acceptor.key.tgid {
+            return false;
+        }
+        if (*entry).acceptor.key.tgid != acceptor.key.tgid {
             (*entry).is_shared = 1;
+            return false;
         }
     }
+    true
 }
 
 /// Sets `actor` to the owner of a listener, or of the listener behind a half-open request, if it is known.

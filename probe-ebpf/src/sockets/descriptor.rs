@@ -10,7 +10,12 @@ const S_IFSOCK: u16 = 0o140_000;
 /// The `struct sock` behind a descriptor of the current process, or 0.
 #[inline(always)]
 pub fn socket_of(descriptor: u64) -> u64 {
-    let file = file_of(descriptor);
+    socket_of_file(file_of(descriptor))
+}
+
+/// The `struct sock` of a file, or 0.
+#[inline(always)]
+pub fn socket_of_file(file: u64) -> u64 {
     if file == 0 {
         return 0;
     }

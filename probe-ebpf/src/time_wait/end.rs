@@ -10,9 +10,9 @@ use twtrace_wire::{EndCause, Unattributed};
 use crate::{
     constants::offset,
     events::ended,
-    maps::{EXPIRING, MINIS, REOPENING, REUSERS, counting},
+    maps::{EXPIRING, REOPENING, REUSERS, counting},
     mini_sockets::{
-        kept::{mini_conn, promoted},
+        kept::{forget, mini_conn, promoted},
         mini::namespace_goes,
     },
     records::{Actor, Expiring},
@@ -154,5 +154,5 @@ pub fn tell(mini: Sock, cause: EndCause, by: &Actor) {
         }
         ended::report(mini, cause, by);
     }
-    let _ = MINIS.remove(mini.0);
+    forget(mini);
 }

@@ -181,7 +181,8 @@ pub struct Config {
     pub direct_reads: u32,
     /// Number of slots of closing sockets, a power of two, less one.
     pub closing_mask: u32,
-    /// Binary logarithm of the number of slots of connection states; 0: there are no slots.
+    /// Binary logarithm of the number of slots of connection states, of which there are twice as many as of slots of
+    /// mini-sockets; 0: there are no slots.
     pub conn_slot_bits: u32,
     /// Bit offset of `task_struct.in_execve`, or [`ABSENT`].
     pub in_execve_bit: u32,

@@ -127,6 +127,11 @@ pub fn load(
         0 => options.max_sockets,
         _ => options.max_sockets / 2,
     };
+    // Half as many slots hold two fifths of so many mini-sockets; the map has room for the others.
+    let (mini_slots, minis) = match config.conn_slot_bits {
+        0 => (1, options.max_sockets),
+        bits => (1 << (bits - 1), options.max_sockets / 8 * 5),
+    };
     let descendants = if options.follows_command {
         options
             .max_processes
@@ -143,7 +148,8 @@ pub fn load(
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("CONN_SLOTS", 1 << config.conn_slot_bits)
         .map_max_entries("CONNS", conns)
-        .map_max_entries("MINIS", options.max_sockets)
+        .map_max_entries("MINI_SLOTS", mini_slots)
+        .map_max_entries("MINIS", minis)
         .map_max_entries("EXISTING", existing.clamp(1, options.max_sockets))
         .map_max_entries("CLOSING", closing)
         .map_max_entries("CLOSING_SLOTS", config.closing_mask + 1)

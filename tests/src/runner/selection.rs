@@ -184,6 +184,7 @@ const ON_ANY_TIER: &[&str] = &[
     "usage/hook_missing",
     "usage/nearly_too_many_sockets",
     "usage/sockets_come_and_go",
+    "usage/time_waits_share_slots",
     // No hook changes what the kernel counts, or how namespaces are distinguished.
     "usage/number_of_another_namespace",
     "usage/refusals_in_audit",
@@ -216,6 +217,7 @@ const NOT_BETWEEN: &[&str] = &[
     "usage/pid_namespace",
     "usage/sockets_come_and_go",
     "usage/time_namespace",
+    "usage/time_waits_share_slots",
 ];
 
 /// Whether a guest has a kernel between the outermost.

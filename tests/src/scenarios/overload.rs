@@ -1,7 +1,7 @@
 //! More sockets than there is room for.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
     time::Duration,
@@ -26,6 +26,10 @@ pub const USAGES: &[Usage] = &[
         run: nearly_too_many_sockets,
     },
     Usage {
+        name: "usage/time_waits_share_slots",
+        run: time_waits_share_slots,
+    },
+    Usage {
         name: "usage/sockets_come_and_go",
         run: sockets_come_and_go,
     },
@@ -40,6 +44,9 @@ const COMING_AND_GOING: usize = 1_000;
 
 /// With 4096 slots for connection states, about seventy of their sockets find their slot taken by another one.
 const MANY_CONNECTIONS: usize = 400;
+
+/// There are 2048 slots for mini-sockets: some hundreds find theirs taken. Each takes a descriptor here.
+const MANY_TIME_WAITS: usize = 2_500;
 
 /// Sockets that found no room are counted, reported in the log by the kernel side, and called lost: not taken for
 /// connections from before tracing.
@@ -87,6 +94,38 @@ fn nearly_too_many_sockets(context: &Context) -> Result<()> {
     ensure!(
         (least..=MANY_CONNECTIONS).contains(&known),
         "{known} of {MANY_CONNECTIONS} TIME_WAITs have their process ({hidden} were hidden from all programs): {}",
+        traced.log
+    );
+    Ok(())
+}
+
+/// Each of many TIME_WAITs keeps its process, wherever its entry found room: they answer data that comes after the close.
+fn time_waits_share_slots(context: &Context) -> Result<()> {
+    process::allow_all_descriptors()?;
+    let hidden = Recording::begin();
+    let traced = trace(context, "4096", send_after_close)?;
+    let hidden = hidden.map_or(Ok(0), |hidden| hidden.births())?;
+    let own = std::process::id();
+    let answers: Vec<&Value> = traced
+        .ours()
+        .filter(|event| event["event"] == "reset" && event["direction"] == "sent")
+        .collect();
+    let known = answers
+        .iter()
+        .filter(|event| {
+            let known = event["process"]["pid"] == own && event["side"] == "client";
+            if !known {
+                eprintln!("not known: {event}");
+            }
+            known
+        })
+        .count();
+    let least = MANY_TIME_WAITS.saturating_sub(usize::try_from(hidden)?);
+    ensure!(
+        (least..=MANY_TIME_WAITS).contains(&known),
+        "{known} of {MANY_TIME_WAITS} RSTs ({} seen) have their process ({hidden} TIME_WAITs were hidden from all \
+         programs): {}",
+        answers.len(),
         traced.log
     );
     Ok(())
@@ -183,6 +222,24 @@ pub fn connect_and_close(connections: usize) -> Result<u16> {
     let servers: Vec<TcpStream> = pairs.into_iter().map(|(_, server)| server).collect();
     std::thread::sleep(Duration::from_millis(100));
     drop(servers);
+    Ok(address.port())
+}
+
+/// Many connections that the client closes; then the server sends something on each. Returns the server's port.
+fn send_after_close() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let mut servers = Vec::new();
+    for _ in 0..MANY_TIME_WAITS {
+        let client = TcpStream::connect(address)?;
+        servers.push(listener.accept()?.0);
+        drop(client);
+    }
+    // By now each FIN is acknowledged.
+    std::thread::sleep(Duration::from_millis(300));
+    for mut server in servers {
+        server.write_all(b"late")?;
+    }
     Ok(address.port())
 }
 

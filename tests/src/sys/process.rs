@@ -124,12 +124,36 @@ pub fn cpus() -> usize {
 /// # Errors
 /// errno of sched_setaffinity(): EINVAL if there is no such CPU.
 pub fn pin(cpu: usize) -> io::Result<()> {
+    pin_process(0, cpu)
+}
+
+/// Raises the limit of open descriptors as far as it goes.
+///
+/// # Errors
+/// errno of getrlimit() and setrlimit().
+pub fn allow_all_descriptors() -> io::Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes the structure, which lives through the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the kernel reads the structure, which lives through the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
+}
+
+/// Keeps a thread on one CPU. 0 is the calling one.
+///
+/// # Errors
+/// errno of sched_setaffinity(): EINVAL if there is no such CPU.
+pub fn pin_process(thread: i32, cpu: usize) -> io::Result<()> {
     // SAFETY: plain bits, for which zero is valid.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: indexes beyond the set are ignored.
     unsafe { libc::CPU_SET(cpu, &mut set) };
     // SAFETY: reads the set, whose size is given.
-    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })
+    check(unsafe { libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set) })
         .map(drop)
 }
 /// Keeps the mounts of this process in its own mount namespace. Makes only a system call, so it may run between fork

@@ -22,7 +22,10 @@ use crate::{
     tun_peer::{PeerEnd, TunPeer, segment::Flags},
 };
 
-use resets::{reset_in_last_ack, reset_in_syn_sent, stray_segment, stray_segment_to_handed_on};
+use resets::{
+    reset_in_last_ack, reset_in_syn_sent, stray_segment, stray_segment_to_handed_on,
+    stray_segment_to_reopened,
+};
 use timeouts::{connect_times_out, crossed_syns, keepalive, user_timeout};
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -41,6 +44,7 @@ pub const SCENARIOS: &[Scenario] = &[
         "stray_segment/listener_handed_on",
         stray_segment_to_handed_on,
     ),
+    Scenario::both("stray_segment/listener_reopened", stray_segment_to_reopened),
     Scenario::both("reset_in_last_ack", reset_in_last_ack),
     Scenario::both("user_timeout", user_timeout),
     Scenario::both("keepalive", keepalive),

@@ -2,17 +2,17 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::dialogue;
 use crate::{
     actor::{
         Actor,
-        command::{Command, SocketOption},
+        command::{Command, Fd, SocketOption},
     },
     expect::{Expected, Reason, Side, TcpState},
     stage::Stage,
-    sys::proc_net,
+    sys::{proc_net, process},
     tun_peer::{TunPeer, segment::Flags},
 };
 
@@ -61,24 +61,70 @@ pub fn stray_segment_to_handed_on(stage: &Stage) -> Result<()> {
     let child = stage.fork(&parent, "ch")?;
     parent.close_fd(listener)?;
     let client = stage.actor("cl")?;
+    accept_and_be_reset(stage, &client, &child, listener, address)?;
+    answer_stray(stage, &mut peer, address, &child)
+}
+
+/// A new listener has the descriptor, the port and possibly the memory of the one before, and two processes accept from
+/// it: it belongs to the one that called listen(). In rounds, on two CPUs: what a CPU remembers of the call before is soon
+/// overwritten by others.
+pub fn stray_segment_to_reopened(stage: &Stage) -> Result<()> {
+    const ROUNDS: usize = 4;
+    let mut peer = TunPeer::new(stage.ip)?;
+    let parent = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    process::pin_process(parent.pid, 0)?;
+    let mut address = (TunPeer::host(stage.ip), 0).into();
+    let mut descriptor = None;
+    for round in 0..=ROUNDS {
+        let (listener, bound) = parent.listen(address)?;
+        ensure!(
+            *descriptor.get_or_insert(listener) == listener,
+            "the descriptor is another one"
+        );
+        address = bound;
+        accept_and_be_reset(stage, &client, &parent, listener, address)?;
+        // From the first listener, only this one accepts.
+        if round > 0 {
+            let child = stage.fork(&parent, &format!("c{round}"))?;
+            process::pin_process(child.pid, process::cpus() - 1)?;
+            accept_and_be_reset(stage, &client, &child, listener, address)?;
+            answer_stray(stage, &mut peer, address, &parent)?;
+            child.close_fd(listener)?;
+        }
+        // The second time it is found recorded.
+        accept_and_be_reset(stage, &client, &parent, listener, address)?;
+        parent.close_fd(listener)?;
+    }
+    Ok(())
+}
+
+/// A client connects and resets; the server accepts in between.
+fn accept_and_be_reset(
+    stage: &Stage,
+    client: &Actor,
+    server: &Actor,
+    listener: Fd,
+    address: SocketAddr,
+) -> Result<()> {
     let at_client = client.connect(address)?;
-    let at_child = child.accept(listener)?;
-    answer_stray(stage, &mut peer, address, &child)?;
+    let at_server = server.accept(listener)?;
     client.set(at_client.fd, SocketOption::LingerZero)?;
     client.close(&at_client)?;
-    child.await_reset(&at_child)?;
+    server.await_reset(&at_server)?;
+    server.close(&at_server)?;
     stage.expect(
         Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
             .state(TcpState::Established)
-            .own_client(&client)
+            .own_client(client)
             .ends(&at_client),
     );
     stage.expect(
         Expected::reset_received(Reason::Peer)
             .state(TcpState::Established)
-            .acceptors(&child)
+            .acceptors(server)
             .side(Side::Server)
-            .ends(&at_child),
+            .ends(&at_server),
     );
     Ok(())
 }
