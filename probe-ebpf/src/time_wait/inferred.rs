@@ -88,8 +88,12 @@ fn is_refused() -> bool {
 #[inline(always)]
 fn inferred(sock: Sock, from: u8) -> Fact {
     // In FIN_WAIT1, data may come with the ACK of the FIN: the kernel takes the socket through FIN_WAIT2 to CLOSE,
-    // creates no mini-socket and sends a RST at once.
-    let is_data_possible = from != state::CLOSING && sock.orphan();
+    // creates no mini-socket and sends a RST at once. A disconnect before the FIN was sent does the same in CLOSING.
+    let is_reset_possible = if from == state::CLOSING {
+        sock.owned() && !sock.orphan()
+    } else {
+        sock.orphan()
+    };
     Fact {
         kind: if is_refused() {
             EventKind::TimeWaitOverflow
@@ -105,7 +109,7 @@ fn inferred(sock: Sock, from: u8) -> Fact {
         from,
         reason: 0,
         kernel_reason: NO_KERNEL_REASON,
-        flags: if is_data_possible {
+        flags: if is_reset_possible {
             flags::INFERRED | may_be_data(sock)
         } else {
             flags::INFERRED

@@ -265,7 +265,8 @@ pub mod flags {
     pub const INFERRED: u16 = 1 << 0;
     /// It looks like what it says, but may be data after close: then a sent RST of the same socket follows at once, and
     /// only that one counts. A RST "received" in FIN_WAIT1 or FIN_WAIT2 after the receive side was shut down, as the
-    /// kernel also runs `tcp_reset()` there for data; and an [`INFERRED`] mini-socket of an orphan.
+    /// kernel also runs `tcp_reset()` there for data; and an [`INFERRED`] mini-socket of an orphan, or of a socket in
+    /// CLOSING that may be disconnected.
     pub const MAY_BE_DATA: u16 = 1 << 1;
     /// A sent RST that replaces the `MAY_BE_DATA` event just before it on the same socket.
     pub const REPLACES: u16 = 1 << 2;

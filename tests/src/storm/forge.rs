@@ -73,6 +73,7 @@ pub fn send(fd: RawFd, forged: Forged) -> io::Result<()> {
         sequence: next.wrapping_add_signed(offset),
         acknowledged: expected,
         flags,
+        window: u16::MAX,
         payload: if has_byte { b"f".to_vec() } else { Vec::new() },
     };
     send_raw(&segment)

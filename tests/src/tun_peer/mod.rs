@@ -43,6 +43,8 @@ pub struct PeerEnd {
     sequence: u32,
     /// The next sequence number expected from the host.
     expected: u32,
+    /// The window that its segments announce.
+    window: u16,
 }
 
 impl TunPeer {
@@ -147,7 +149,18 @@ impl TunPeer {
             peer: syn.target,
             sequence: FIRST_SEQUENCE,
             expected: syn.sequence.wrapping_add(1),
+            window: u16::MAX,
         })
+    }
+
+    /// Like [`accept`](Self::accept), but the host may send nothing: no window, not even for a FIN.
+    ///
+    /// # Errors
+    /// If the host does not connect.
+    pub fn accept_without_window(&mut self) -> Result<PeerEnd> {
+        let mut end = self.await_syn()?;
+        end.window = 0;
+        self.answer_syn(end)
     }
 
     fn answer_syn(&mut self, mut end: PeerEnd) -> Result<PeerEnd> {
@@ -166,6 +179,7 @@ impl TunPeer {
             peer: self.address,
             sequence: FIRST_SEQUENCE,
             expected: FIRST_SEQUENCE,
+            window: u16::MAX,
         }
     }
 
@@ -177,6 +191,7 @@ impl TunPeer {
             sequence: end.sequence,
             acknowledged: end.expected,
             flags,
+            window: end.window,
             payload: payload.to_vec(),
         };
         end.sequence = end.sequence.wrapping_add(segment.sequence_length());

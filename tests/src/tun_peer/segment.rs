@@ -44,6 +44,7 @@ pub struct Segment {
     pub sequence: u32,
     pub acknowledged: u32,
     pub flags: Flags,
+    pub window: u16,
     pub payload: Vec<u8>,
 }
 
@@ -69,8 +70,7 @@ impl Segment {
         tcp.extend(self.acknowledged.to_be_bytes());
         tcp.push(((header_bytes / 4) as u8) << 4);
         tcp.push(self.flags.0);
-        // Window.
-        tcp.extend(u16::MAX.to_be_bytes());
+        tcp.extend(self.window.to_be_bytes());
         // Checksum and urgent pointer.
         tcp.extend([0; 4]);
         tcp.extend(options);
@@ -137,6 +137,7 @@ impl Segment {
             sequence: long(4)?,
             acknowledged: long(8)?,
             flags: Flags(*tcp.get(13)?),
+            window: word(14)?,
             payload: tcp.get(data_offset..)?.to_vec(),
         })
     }
@@ -204,6 +205,7 @@ mod tests {
             sequence: 1,
             acknowledged: u32::MAX,
             flags: Flags::SYN.and(Flags::ACK),
+            window: 512,
             payload: b"odd".to_vec(),
         }
     }

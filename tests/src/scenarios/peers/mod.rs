@@ -36,6 +36,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("data_after_fin/held", data_after_fin_held),
     Scenario::both("data_after_fin/in_last_ack", data_after_fin_in_last_ack),
     Scenario::both("linger_zero_in_closing", linger_zero_in_closing),
+    Scenario::both("linger_zero_in_closing/before_fin", linger_zero_before_fin),
     Scenario::both("disconnect_in_closing", disconnect_in_closing),
     Scenario::both("unread_data_in_closing", unread_data_in_closing),
     Scenario::both("reset_in_syn_sent", reset_in_syn_sent),
@@ -200,6 +201,30 @@ fn linger_zero_in_closing(stage: &Stage) -> Result<()> {
     let it = in_closing(stage, b"")?;
     it.client.set(it.at_client.fd, SocketOption::LingerZero)?;
     it.client.close(&it.at_client)
+}
+
+/// The same, if the FIN could not be sent yet, sends a RST, and leaves no mini-socket either.
+fn linger_zero_before_fin(stage: &Stage) -> Result<()> {
+    let mut peer = TunPeer::new(stage.ip)?;
+    let client = stage.actor("cl")?;
+    let address = peer.address;
+    let fd = client.tcp_for(address)?;
+    client.post(&Command::Connect { fd, address })?;
+    let mut end = peer.accept_without_window()?;
+    let at_client = client.awaited_connection()?;
+    client.shutdown_write(&at_client)?;
+    peer.send(&mut end, Flags::FIN.and(Flags::ACK), b"")?;
+    stage.until_state(at_client.local, at_client.remote, State::Closing)?;
+    client.set(fd, SocketOption::LingerZero)?;
+    client.close(&at_client)?;
+    peer.await_reset()?;
+    stage.expect(
+        Expected::reset_sent(Reason::LingerZero, "TCP_DISCONNECT_WITH_DATA")
+            .state(TcpState::Closing)
+            .own_client(&client)
+            .ends(&at_client),
+    );
+    Ok(())
 }
 
 /// connect(AF_UNSPEC) does the same.
