@@ -55,6 +55,24 @@ pub fn read(key: ProcessKey, wanted: Option<CgroupVersions>, ask: Ask) -> Option
     })
 }
 
+/// Whether a process has exited, reaped or not. False if that is not known.
+pub fn has_exited(key: ProcessKey) -> bool {
+    let Some(pid) = pid_namespace::shown_pid(key) else {
+        return false;
+    };
+    if is_gone(pid) {
+        return true;
+    }
+    // Processes of other users may be hidden here.
+    let Some(stat) = Directory::open(pid).and_then(|directory| directory.stat()) else {
+        return false;
+    };
+    let is_other = stat
+        .start_ticks()
+        .is_some_and(|ticks| ticks != shown_ticks(key.start_boot_ns));
+    is_other || stat.is_zombie()
+}
+
 /// Whether no process has this pid. Faster than /proc, if the pids there are those of this process's own namespace.
 fn is_gone(pid: u32) -> bool {
     static SHOWS_OWN: OnceLock<bool> = OnceLock::new();
@@ -156,10 +174,24 @@ impl Stat {
     }
 
     fn start_ticks(&self) -> Option<u64> {
+        self.field(22)?.parse().ok()
+    }
+
+    /// Whether all threads have exited, and the parent has not waited for the process yet. A main thread that exits before
+    /// others is a zombie too.
+    fn is_zombie(&self) -> bool {
+        let has_others = || {
+            let threads = self.field(20).and_then(|count| count.parse::<u32>().ok());
+            threads.is_none_or(|count| count > 1)
+        };
+        matches!(self.field(3), Some("Z" | "X")) && !has_others()
+    }
+
+    /// A field by its number in proc(5), from 3 on: the state, which is the first one after the name.
+    fn field(&self, number: usize) -> Option<&str> {
         let after_name = memchr::memrchr(b')', &self.0)? + 1;
-        let fields = str::from_utf8(&self.0[after_name..]).ok()?;
-        // Field 3, the state, is the first one after the name.
-        fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+        let fields = str::from_utf8(self.0.get(after_name..)?).ok()?;
+        fields.split_ascii_whitespace().nth(number.checked_sub(3)?)
     }
 }
 
@@ -227,6 +259,39 @@ pub fn check_pid(pid: u32) -> Result<(), PidError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_exited_process_is_known_before_and_after_it_is_reaped() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        let key = ProcessKey {
+            tgid: pid,
+            unattributed: 0,
+            start_boot_ns: boot_ns_of_ticks(start_ticks(pid).unwrap()),
+        };
+        let earlier = ProcessKey {
+            start_boot_ns: key.start_boot_ns - 1_000_000_000,
+            ..key
+        };
+        if pid_namespace::shown_pid(key) != Some(pid) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return;
+        }
+        assert!(!has_exited(key));
+        assert!(has_exited(earlier), "another process has its pid now");
+        child.kill().unwrap();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !has_exited(key) && std::time::Instant::now() < until {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(has_exited(key), "a zombie");
+        child.wait().unwrap();
+        assert!(has_exited(key));
+    }
 
     #[test]
     fn own_pid_passes_and_none_fails() {

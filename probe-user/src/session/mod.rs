@@ -3,6 +3,7 @@
 pub mod auditor;
 pub mod budgets;
 mod doubtful;
+mod exit_watch;
 pub mod inferred_ends;
 mod kernel_totals;
 pub mod launch;

@@ -13,6 +13,7 @@ use twtrace_core::model::observation::{KernelTotals, Observation, ObservationDat
 use twtrace_wire::{NetnsKey, ProcessKey};
 
 use super::auditor::{Auditor, SeenByNetns};
+use super::exit_watch::ExitWatch;
 use super::port_watch::PortWatch;
 use super::sink::Sink;
 use super::{Session, budgets, pool_holders, socket_scan};
@@ -51,6 +52,7 @@ pub struct Observer {
     auditor: Auditor,
     servers: ServerPorts,
     ports: PortWatch,
+    exits: ExitWatch,
     /// Whether the last sample found port pools that live sockets nearly fill.
     had_crowds: bool,
     /// When the last sample of sockets and namespaces ended, and how long it took.
@@ -76,6 +78,7 @@ impl Observer {
             auditor,
             servers: ServerPorts::default(),
             ports: PortWatch::default(),
+            exits: ExitWatch::default(),
             had_crowds: false,
             sampled: (Instant::now(), Duration::ZERO),
         }
@@ -190,6 +193,17 @@ impl Observer {
         Ok(observations.collect())
     }
 
+    /// Processes that closed connections and have exited since. `has_ended`: tracing has.
+    ///
+    /// # Errors
+    /// If a clock can't be read.
+    pub fn exits(&mut self, session: &Session, has_ended: bool) -> Result<Vec<Observation>> {
+        Ok(match self.exits.exited(has_ended) {
+            exited if exited.is_empty() => Vec::new(),
+            exited => vec![observation(session.now()?, ObservationData::Exited(exited))],
+        })
+    }
+
     /// Reads the counters of namespaces that had births, if that is due: they may vanish before the end.
     ///
     /// # Errors
@@ -284,6 +298,7 @@ impl Sink for Observer {
         // Those of other namespaces are not shown, so who has their ports is not looked up.
         if self.only.is_empty() || event.netns.is_some_and(|netns| self.only.contains(&netns)) {
             self.ports.note(event);
+            self.exits.note(event);
         }
     }
 

@@ -328,5 +328,7 @@ fn read_pair(cells: &mut Cells<'_, '_>) -> rusqlite::Result<PairCounts> {
         deaths: cells.deaths()?.into(),
         patterns: Sparse::default(),
         lives: Sparse::default(),
+        closings: Sparse::default(),
+        last_began_ns: 0,
     })
 }

@@ -32,7 +32,12 @@ pub const SCENARIOS: &[Scenario] = &[
         ..CRITICAL
     }),
     Scenario::single("doctor/request_not_read_few", request_not_read_few).judged(NOTHING),
-    Scenario::single("doctor/answer_not_read", answer_not_read).judged(NOTHING),
+    Scenario::single("doctor/answer_not_read", answer_not_read).judged(DoctorRun {
+        finds: &[found("answer_not_read", "notice", "cl")],
+        ids: &["answer_not_read"],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/answer_not_read_few", answer_not_read_few).judged(NOTHING),
     Scenario::both("doctor/keepalive_race", keepalive_race).judged(DoctorRun {
         code: 3,
         finds: &[says(
@@ -102,6 +107,8 @@ const FEW: usize = 4;
 const TIMEOUT: Duration = Duration::from_millis(200);
 /// A request or an answer, bytes.
 const BYTES: usize = 100;
+/// A request with a body, bytes.
+const UPLOAD: usize = 8_000;
 
 /// Connections of a client to a server, one after the other.
 fn each(
@@ -150,8 +157,8 @@ impl Ends<'_> {
 
     /// The server closes over the request.
     fn not_read(&self) -> Result<()> {
-        self.client.send(&self.at_client, BYTES)?;
-        self.stage.until_unread(&self.at_server, BYTES as u64)?;
+        self.client.send(&self.at_client, UPLOAD)?;
+        self.stage.until_unread(&self.at_server, UPLOAD as u64)?;
         self.server.close(&self.at_server)?;
         self.client.await_reset(&self.at_client)?;
         self.client.close(&self.at_client)
@@ -196,6 +203,10 @@ fn request_not_read_few(stage: &Stage) -> Result<()> {
 /// As browsers do that go away.
 fn answer_not_read(stage: &Stage) -> Result<()> {
     each(stage, 2 * SOME, |_, ends| ends.answer_not_read())
+}
+
+fn answer_not_read_few(stage: &Stage) -> Result<()> {
+    each(stage, FEW, |_, ends| ends.answer_not_read())
 }
 
 fn keepalive_race(stage: &Stage) -> Result<()> {

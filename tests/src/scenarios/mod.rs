@@ -12,6 +12,7 @@ mod data_after_close;
 mod disconnect;
 mod doctor;
 mod doctor_bind;
+mod doctor_causes;
 mod doctor_nat;
 mod doctor_ports;
 mod doctor_resets;
@@ -187,6 +188,7 @@ impl Scenario {
             doctor_ports::SCENARIOS,
             doctor_bind::SCENARIOS,
             doctor_resets::SCENARIOS,
+            doctor_causes::SCENARIOS,
             doctor_nat::SCENARIOS,
             doctor_taken::SCENARIOS,
         ];
@@ -272,6 +274,7 @@ pub fn all() -> Vec<Scenario> {
         doctor_ports::SCENARIOS,
         doctor_bind::SCENARIOS,
         doctor_resets::SCENARIOS,
+        doctor_causes::SCENARIOS,
         doctor_nat::SCENARIOS,
         doctor_taken::SCENARIOS,
         crowd::SCENARIOS,

@@ -1,5 +1,7 @@
 //! Texts that several checks share.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 /// Maximum number of processes, port pools or namespaces that a sentence names.
@@ -25,6 +27,42 @@ pub const NO_BUCKETS: &str = "lowering net.ipv4.tcp_max_tw_buckets: the kernel t
 pub const OWN_POOLS: &str = "set IP_BIND_ADDRESS_NO_PORT on the socket before bind(), so that connect() chooses the \
     port and each destination has all of them (nginx does so for proxy_bind; haproxy: leave the port out of \
     source, or give it a range of its own: source ADDRESS:10000-65000)";
+
+/// Processes by their displayed names, the greatest first. If there are more than a sentence names, those of one command are
+/// one entry: `curl (12 processes)`.
+pub fn by_command(rows: impl Iterator<Item = (String, u64)>) -> Vec<(String, u64)> {
+    let mut rows: Vec<(String, u64)> = rows.collect();
+    if rows.len() > NAMED {
+        let mut commands: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
+        for (name, count) in rows {
+            let (sum, names) = commands.entry(command(&name).to_owned()).or_default();
+            *sum += count;
+            names.push(name);
+        }
+        let joined = |(command, (sum, mut names)): (String, (u64, Vec<String>))| match names.len() {
+            1 => (names.remove(0), sum),
+            count => (format!("{command} ({count} processes)"), sum),
+        };
+        rows = commands.into_iter().map(joined).collect();
+    }
+    rows.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
+    rows
+}
+
+/// The command in a displayed name: `nginx` of `nginx(7)`.
+fn command(name: &str) -> &str {
+    let of_process = name
+        .strip_suffix(')')
+        .and_then(|name| name.rsplit_once('('));
+    match of_process {
+        Some((command, pid))
+            if !command.is_empty() && pid.bytes().all(|it| it.is_ascii_digit()) =>
+        {
+            command
+        }
+        _ => name,
+    }
+}
 
 /// Such as `nginx(7): 12, curl(8): 3 and 4 more`.
 pub fn list<T: AsRef<str>>(rows: &[(T, u64)]) -> String {
@@ -56,5 +94,23 @@ pub fn rate(per_s: f64) -> String {
     match per_s {
         0.0..10.0 => format!("{per_s:.1} a second"),
         _ => format!("{per_s:.0} a second"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_processes_of_one_command_are_one_entry() {
+        let many = (1..=12).map(|pid| (format!("psql({pid})"), 1));
+        let few = [("nginx(7)".to_owned(), 3), ("(unknown)".to_owned(), 2)];
+        let rows = by_command(many.chain(few.clone()));
+        assert_eq!(
+            list(&rows),
+            "psql (12 processes): 12, nginx(7): 3, (unknown): 2"
+        );
+        let two = (1..=2).map(|pid| (format!("psql({pid})"), 1));
+        assert_eq!(list(&by_command(two)), "psql(1): 1, psql(2): 1");
     }
 }

@@ -1,7 +1,5 @@
 //! Port pools that are used up, or nearly.
 
-use std::borrow::Cow;
-
 use serde_json::{Value, json};
 use twtrace_wire::Side;
 
@@ -153,7 +151,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
 }
 
 /// In a pool of bind() it names a process, the first of these lists that has one: there is no destination.
-fn title(row: &BudgetRow, severity: Severity, named: [&[(Cow<'static, str>, u64)]; 3]) -> String {
+fn title(row: &BudgetRow, severity: Severity, named: [&[(String, u64)]; 3]) -> String {
     let towards = towards(row);
     let of = named.into_iter().find_map(|list| list.first());
     let of = match (row.pool, of) {
@@ -261,7 +259,7 @@ fn figures_in_words(facts: &DoctorFacts, row: &BudgetRow) -> String {
     }
 }
 
-fn after_colon(rows: &[(Cow<'static, str>, u64)]) -> String {
+fn after_colon(rows: &[(String, u64)]) -> String {
     if rows.is_empty() {
         String::new()
     } else {
@@ -271,7 +269,7 @@ fn after_colon(rows: &[(Cow<'static, str>, u64)]) -> String {
 
 /// The processes that created TIME_WAITs in this pool. In a pool of bind(), these can't be distinguished from others
 /// with the same source, which take its ports too.
-pub fn users(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
+pub fn users(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(String, u64)> {
     let is_of = |destination: &Destination| match row.destination {
         Some(wanted) => *destination == Destination::Remote(wanted),
         None => true,
@@ -283,25 +281,25 @@ pub fn users(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u6
 }
 
 /// The processes with its live sockets; empty if they are not known.
-pub fn holders(row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
+pub fn holders(row: &BudgetRow) -> Vec<(String, u64)> {
     named(&row.live_by)
 }
 
 /// The processes whose sockets of bind() have ports that it lacks.
-pub fn bound_by(row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
+pub fn bound_by(row: &BudgetRow) -> Vec<(String, u64)> {
     named(&row.bound_by)
 }
 
-fn named(holders: &[PoolHolder]) -> Vec<(Cow<'static, str>, u64)> {
+fn named(holders: &[PoolHolder]) -> Vec<(String, u64)> {
     let name = |holder: &PoolHolder| match &holder.process {
-        Some(process) => pairs::name(process).into(),
-        None => pairs::NOBODY.into(),
+        Some(process) => pairs::name(process),
+        None => pairs::NOBODY.to_owned(),
     };
     let rows = holders.iter();
-    rows.map(|holder| (name(holder), holder.live)).collect()
+    advice::by_command(rows.map(|holder| (name(holder), holder.live)))
 }
 
-fn failed(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
+fn failed(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(String, u64)> {
     match (row.pool, row.destination) {
         (PoolWord::Connect, Some(wanted)) => facts.processes(
             |pair| pair.netns == row.netns && pair.destination == Destination::Remote(wanted),

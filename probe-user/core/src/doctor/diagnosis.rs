@@ -79,7 +79,7 @@ impl Diagnosis {
     /// From everything reported up to the latest time; `report` covers the same, and is returned.
     pub fn of(tally: &Tally, report: Report) -> (Self, Report) {
         let facts = DoctorFacts::new(report, tally.namespaces(), tally.filter())
-            .with_overflown(tally.overflown_listeners());
+            .with_samples(tally.end_samples());
         (Self::new(&facts, tally.filter()), facts.report)
     }
 

@@ -1,17 +1,18 @@
 //! Input of the checks.
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use twtrace_wire::Side;
+use twtrace_wire::{ProcessKey, Side};
 
 use super::advice;
-use crate::event::Process;
 use crate::event::text::shell_word;
+use crate::event::{Moment, Process};
 use crate::filter::Filter;
-use crate::model::listener::OverflownListener;
+use crate::model::end_samples::EndSamples;
+use crate::model::listener::{ListenerSample, OverflownListener};
 use crate::model::namespace::{NamespaceSamples, NamespaceState};
 use crate::model::pairs::{PairCounts, PairRow, of_last_namespaces};
 use crate::model::report::{ProcessRow, Report};
@@ -27,6 +28,10 @@ pub struct DoctorFacts {
     pub namespaces: BTreeMap<u32, NamespaceFacts>,
     /// Listeners that dropped connections, those with the most first.
     pub overflown: Vec<OverflownListener>,
+    /// Listeners at the end.
+    pub listeners: Vec<ListenerSample>,
+    /// Processes that no longer run, and when that was seen.
+    pub exited: HashMap<ProcessKey, Moment>,
     /// Whether no filter hides events of the checked namespaces: what was not seen did not happen there.
     pub sees_all: bool,
     /// Namespaces whose settings are not known, and why.
@@ -59,6 +64,8 @@ impl DoctorFacts {
             report,
             namespaces: BTreeMap::new(),
             overflown: Vec::new(),
+            listeners: Vec::new(),
+            exited: HashMap::new(),
             sees_all: !Filter {
                 netns: Vec::new(),
                 ..filter.clone()
@@ -87,10 +94,23 @@ impl DoctorFacts {
         facts
     }
 
-    /// The same with listeners that dropped connections.
-    pub fn with_overflown(mut self, overflown: Vec<OverflownListener>) -> Self {
-        self.overflown = overflown;
+    /// The same with what samples say of listeners and processes.
+    pub fn with_samples(mut self, samples: EndSamples) -> Self {
+        self.overflown = samples.overflown;
+        self.listeners = samples.listeners;
+        self.exited = samples.exited;
         self
+    }
+
+    /// Whether something listens on an address of a namespace at the end.
+    pub fn listens(&self, netns: u32, address: SocketAddr) -> bool {
+        let takes = |local: SocketAddr| {
+            let is_any = local.ip().is_unspecified() && (local.is_ipv6() || address.is_ipv4());
+            local.port() == address.port()
+                && (is_any || local.ip().to_canonical() == address.ip().to_canonical())
+        };
+        let mut listeners = self.listeners.iter();
+        listeners.any(|listener| listener.netns == netns && takes(listener.local))
     }
 
     /// Whether a full accept queue answers with a RST in a namespace.
@@ -147,19 +167,19 @@ impl DoctorFacts {
             .sum()
     }
 
-    /// The processes of some pairs with their totals, the greatest first; those with 0 are left out.
+    /// The processes of some pairs with their totals, the greatest first; those with 0 are left out. Many processes of one
+    /// command are one entry.
     pub fn processes(
         &self,
         of: impl Fn(&PairRow) -> bool,
         number: impl Fn(&PairCounts) -> u64,
-    ) -> Vec<(Cow<'static, str>, u64)> {
-        let mut sums: BTreeMap<Cow<'static, str>, u64> = BTreeMap::new();
+    ) -> Vec<(String, u64)> {
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
         for row in self.pairs.iter().filter(|row| of(row)) {
-            *sums.entry(row.name()).or_default() += number(&row.counts);
+            *sums.entry(row.name().into_owned()).or_default() += number(&row.counts);
         }
-        let mut sums: Vec<_> = sums.into_iter().filter(|(_, sum)| *sum > 0).collect();
-        sums.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
-        sums
+        let sums = sums.into_iter().filter(|(_, sum)| *sum > 0);
+        advice::by_command(sums)
     }
 
     /// The row of a process by itself.

@@ -1,14 +1,13 @@
 //! SO_LINGER with 0 seconds: closing by RST.
 
-use std::borrow::Cow;
-
 use serde_json::json;
 use twtrace_wire::Side;
 
 use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
-use crate::model::pairs::PairCounts;
+use super::resets;
+use crate::model::pairs::{PairCounts, PairRow};
 
 /// Fewer may be a program's way to drop single clients.
 const SOME: u64 = 5;
@@ -19,10 +18,22 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut netns: Vec<u32> = facts.pairs.iter().map(|row| row.netns).collect();
     netns.sort_unstable();
     netns.dedup();
+    let is_some = facts
+        .pairs
+        .iter()
+        .map(|row| row.counts.linger_zero())
+        .sum::<u64>()
+        >= SOME;
+    let explained = match is_some {
+        true => resets::lingers_explained(facts),
+        false => return findings,
+    };
+    let is_explained =
+        |row: &PairRow| explained.contains(&(row.netns, row.side as u32, row.destination));
     for netns in netns {
         for side in [Side::Server, Side::Client] {
             let who = facts.processes(
-                |row| row.netns == netns && row.side == side,
+                |row| row.netns == netns && row.side == side && !is_explained(row),
                 PairCounts::linger_zero,
             );
             let count: u64 = who.iter().map(|(_, count)| count).sum();
@@ -39,7 +50,7 @@ fn finding(
     netns: u32,
     side: Side,
     count: u64,
-    who: &[(Cow<'static, str>, u64)],
+    who: &[(String, u64)],
 ) -> Finding {
     let figures = json!({"netns": netns, "resets": count, "resets_by": advice::figures(who)});
     let evidence = format!(

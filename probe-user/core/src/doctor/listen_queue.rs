@@ -132,7 +132,7 @@ fn holders(facts: &DoctorFacts, listener: &OverflownListener) -> String {
 /// The processes that closed or reset connections of a listener's port.
 fn acting(facts: &DoctorFacts, listener: &OverflownListener) -> Vec<(String, u64)> {
     let port = Destination::LocalPort(listener.now.local.port());
-    let who = facts.processes(
+    facts.processes(
         |row| {
             row.netns == listener.now.netns
                 && row.side == Side::Server
@@ -140,10 +140,7 @@ fn acting(facts: &DoctorFacts, listener: &OverflownListener) -> Vec<(String, u64
                 && row.process.is_some()
         },
         PairCounts::events,
-    );
-    let who = who.into_iter();
-    who.map(|(name, count)| (name.into_owned(), count))
-        .collect()
+    )
 }
 
 fn of_listener(facts: &DoctorFacts, listener: &OverflownListener) -> String {
@@ -163,16 +160,13 @@ fn resetting(facts: &DoctorFacts, netns: u32) -> Vec<(String, u64)> {
     if !facts.aborts_on_overflow(netns) {
         return Vec::new();
     }
-    let who = facts.processes(
+    facts.processes(
         |row| row.netns == netns && row.process.is_some(),
         |counts| {
             let pattern = counts.patterns.of(ResetDirection::Sent, ResetReason::Other);
             pattern.map_or(0, |pattern| pattern.of_listener)
         },
-    );
-    who.into_iter()
-        .map(|(name, count)| (name.into_owned(), count))
-        .collect()
+    )
 }
 
 /// tcp_abort_on_overflow as it is by default.

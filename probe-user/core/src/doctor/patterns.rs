@@ -13,6 +13,7 @@ const OF_SIDECAR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
 
 /// Findings about the rate or the ends of a client's connections.
 const OF_CLIENTS: &[&str] = &[
+    "answer_not_read",
     "client_closes_first",
     "client_gives_up",
     "connection_refused",

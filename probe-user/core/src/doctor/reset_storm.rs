@@ -38,23 +38,25 @@ pub fn check(facts: &DoctorFacts, explained: &Explained) -> Vec<Finding> {
     findings
 }
 
+/// Whether so many RSTs are a storm.
+pub fn is_storm(facts: &DoctorFacts, count: u64) -> bool {
+    count >= MANY && count as f64 / facts.seconds() >= STORM_PER_S
+}
+
 fn finding(
     facts: &DoctorFacts,
     reason: ResetReason,
     direction: &str,
     number: impl Fn(&ProcessRow) -> u64,
 ) -> Option<Finding> {
-    let mut who: Vec<(String, u64)> = facts
-        .report
-        .processes
-        .iter()
-        .map(|row| (resets::name(row.answerable()), number(row)))
-        .filter(|(_, count)| *count > 0)
-        .collect();
-    who.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let rows = facts.report.processes.iter();
+    let who = advice::by_command(
+        rows.map(|row| (resets::name(row.answerable()), number(row)))
+            .filter(|(_, count)| *count > 0),
+    );
     let count: u64 = who.iter().map(|(_, count)| count).sum();
     let per_s = count as f64 / facts.seconds();
-    if count < MANY || per_s < STORM_PER_S {
+    if !is_storm(facts, count) {
         return None;
     }
     let (meaning, remedy) = meaning(reason);

@@ -81,6 +81,8 @@ pub fn healthy() -> DoctorFacts {
             },
         )]),
         overflown: vec![],
+        listeners: vec![],
+        exited: Default::default(),
         sees_all: true,
         scarce_binds: Default::default(),
         unknown: vec![],

@@ -2,7 +2,7 @@
 
 use super::text::Text;
 
-/// Each id with its explanation, in the order of docs/doctor.md.
+/// Each id with its explanation, in the order of docs/doctor.md: those before the ones about RSTs.
 pub const FINDINGS: &[(&str, Text)] = &[
     (
         "port_taken",
@@ -201,122 +201,10 @@ pub const FINDINGS: &[(&str, Text)] = &[
         .to_do("Nothing, if it sends no data that matters. Else close without SO_LINGER and keep connections alive.")
         .do_not("use SO_LINGER with 0 s where data was sent: what is not acknowledged is lost."),
     ),
-    (
-        "request_not_read",
-        Text::new(
-            "A server closes over an unread request",
-            "A server closed while data of its client was unread, or still on its way. The kernel then sends a RST, \
-             which removes the answer that the client has not read yet.",
-        )
-        .why(
-            "The server answers early, such as 413 to an upload, 401 or 503, and closes; or it does not read a body \
-             that it does not need.",
-        )
-        .to_do(
-            "Read the request to its end, or close lingering: shutdown() for writing, then read until the client \
-             closes. nginx: lingering_close, lingering_timeout. node: request.resume().",
-        )
-        .do_not("enlarge socket buffers: the RST is sent because data is unread, however much room there is."),
-    ),
-    (
-        "keepalive_race",
-        Text::new(
-            "A server closes as its client sends again",
-            "A client's next request on a kept-alive connection arrived just after the server had closed it. The \
-             kernel answers with a RST, and the request is lost.",
-        )
-        .why(
-            "The server's keep-alive timeout is shorter than the time for which clients keep idle connections. Limits \
-             of requests per connection and reloads have the same effect.",
-        )
-        .to_do(
-            "Let the client's idle timeout be shorter than the server's keep-alive timeout, by a second or more; or \
-             raise the server's. Let clients try again where a request may be repeated.",
-        )
-        .do_not("use TCP keepalive against it: probes are no requests."),
-    ),
-    (
-        "client_gives_up",
-        Text::new(
-            "A client closes before the answer",
-            "A client closed its connection, and data of the server came later. The kernel answers with a RST.",
-        )
-        .why("A timeout of the client is shorter than the server's time to answer; or the client reads no answer at all.")
-        .to_do("Find out why the server is slow, or raise the client's timeout. nginx: proxy_read_timeout.")
-        .do_not("search in settings of TCP: the client's program closed the connection."),
-    ),
-    (
-        "listener_closed",
-        Text::new(
-            "A listener closed over waiting connections",
-            "Connections that a listener had not accepted were reset when it closed. Their clients had sent requests \
-             already, or were about to.",
-        )
-        .why("The service stopped or restarted under load, or it accepts too slowly, so that many were waiting.")
-        .to_do(
-            "Accept what is in the queue before the listener is closed, or hand the listener over to the next process \
-             (systemd socket units, reloads of nginx and haproxy). Stop sending traffic first.",
-        )
-        .do_not("raise the backlog for it: more connections would wait, and be reset."),
-    ),
-    (
-        "connection_refused",
-        Text::new(
-            "Nobody listens where clients connect to",
-            "connect() was answered by a RST (ECONNREFUSED): no socket listens on that address and port, or a firewall \
-             answers so.",
-        )
-        .why("The service is down or restarting, listens on another address (127.0.0.1, IPv6), or has moved.")
-        .to_do("Check with `ss -ltnp` on the host of that address. Start the service or change the clients' configuration.")
-        .do_not("change settings of local ports or TIME_WAIT: the connects got a port, and were answered."),
-    ),
-    (
-        "reset_by_timeout",
-        Text::new(
-            "RSTs after the same time, again and again",
-            "Connections were reset when they had been idle, or open, for the same time. That is a timeout.",
-        )
-        .why(
-            "The peer's program, or a firewall, NAT or load balancer between, ends connections after that time. Some \
-             send the RST only when the next data comes.",
-        )
-        .to_do(
-            "Look for that length in the settings of the peer and of what is between. Let the idle timeout here be \
-             shorter, or send TCP keepalives more often.",
-        )
-        .do_not("drop the RSTs: the connection has ended at the other end."),
-    ),
-    (
-        "reset_in_between",
-        Text::new(
-            "Something in between resets connections",
-            "RSTs arrived on connections within this host, and no socket of this host sent them.",
-        )
-        .why("A firewall rule (REJECT with tcp-reset), or a program that writes packets, such as an intrusion detection.")
-        .to_do("Look through `nft list ruleset` or `iptables -S` for rules that reject."),
-    ),
-    (
-        "reset_by_peer",
-        Text::new(
-            "The peer resets connections",
-            "A share of the connections to one destination ended by a RST that this host received, without a pattern \
-             in time.",
-        )
-        .why("The peer's program aborts, exits with connections open, closes with data unread, or sets SO_LINGER to 0 s.")
-        .to_do("Read the log of the peer's program. See ages and bytes: `twtrace trace --event reset`.")
-        .do_not("drop RSTs in a firewall: the cause stays, and connections hang until they time out."),
-    ),
-    (
-        "reset_storm",
-        Text::new(
-            "Many RSTs for one reason",
-            "100 RSTs or more, at 10/s or more, that no other finding explains were sent or received for one reason. Each one ended a connection, \
-             or answered a segment that belongs to none.",
-        )
-        .why("That depends on the reason: see `twtrace explain` with it, such as `twtrace explain unread_data`.")
-        .to_do("See them one by one, with ages and bytes: `twtrace trace --event reset`.")
-        .do_not("drop RSTs in a firewall: the cause stays, and connections hang until they time out."),
-    ),
+];
+
+/// The rest: about settings.
+pub const OF_SETTINGS: &[(&str, Text)] = &[
     (
         "reuse_without_timestamps",
         Text::new(

@@ -9,6 +9,7 @@ mod fast_half;
 mod findings;
 mod hooks;
 mod processes;
+mod reset_findings;
 mod resets;
 mod terms;
 mod text;
@@ -43,7 +44,12 @@ pub struct Explanation {
 pub fn all() -> Vec<Explanation> {
     let mut all = Vec::new();
     let mut add = |kind, id, text| all.push(Explanation { kind, id, text });
-    for (id, text) in findings::FINDINGS {
+    let findings = [
+        findings::FINDINGS,
+        reset_findings::FINDINGS,
+        findings::OF_SETTINGS,
+    ];
+    for (id, text) in findings.into_iter().flatten() {
         add(Kind::Finding, id, *text);
     }
     for (id, text) in terms::TERMS {

@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod destination;
 pub mod destinations;
 pub mod difference;
+pub mod end_samples;
 pub mod exactness;
 pub mod fixed_port_row;
 pub mod fixed_ports;

@@ -56,6 +56,8 @@ pub enum ObservationData {
     Evidence(EvidenceDelta),
     /// The processes of the followed command, as far as known.
     Family(Vec<Process>),
+    /// Processes that closed several connections and that no longer run: seen at this time for the first time.
+    Exited(Vec<Process>),
     /// Tracing ended: nothing follows.
     End,
 }

@@ -11,6 +11,7 @@ use super::counts::Deaths;
 use super::destination::Destination;
 use super::lives::Lives;
 use super::resets::ResetPatterns;
+use super::resets::closings::Closings;
 use super::reuse::Reuse;
 use super::sparse::{Nothing, Sparse};
 use crate::event::Process;
@@ -68,6 +69,11 @@ pub struct PairCounts {
     pub patterns: Sparse<ResetPatterns>,
     /// How the connections passed that it closed first; empty if there are few, or if they were read from a history.
     pub lives: Sparse<Lives>,
+    /// Connections that it closed at once; empty if they were read from a history.
+    pub closings: Sparse<Closings>,
+    /// When the latest client's connection was established of which that is known, CLOCK_MONOTONIC in nanoseconds; 0 if
+    /// none is.
+    pub last_began_ns: u64,
 }
 
 impl PairCounts {
@@ -86,6 +92,10 @@ impl PairCounts {
         if !other.lives.is_nothing() {
             self.lives.add_all(&other.lives);
         }
+        if !other.closings.is_nothing() {
+            self.closings.add_all(&other.closings);
+        }
+        self.last_began_ns = self.last_began_ns.max(other.last_began_ns);
     }
 
     /// Removes the kinds of events that are not shown.
@@ -97,6 +107,7 @@ impl PairCounts {
         self.deaths.keep_only(&is_shown);
         if !is_shown(EventKind::Reset) {
             self.patterns = Sparse::default();
+            self.closings = Sparse::default();
         }
         if !is_shown(EventKind::PortAlloc) {
             self.connect_failures = 0;

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, Side, Unattributed};
+use twtrace_wire::{
+    EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side, Unattributed,
+};
 
 use super::compact_map::CompactMap;
 use super::destination::Destination;
 use super::lives::COUNTED_FROM;
 use super::resets::both_ends::BothEnds;
+use super::resets::left::LeftByClients;
 use super::reuse::Reuse;
 use super::sparse::Nothing;
 use crate::event::answerable::{unattributed, without_process};
@@ -35,6 +38,8 @@ pub struct Pairs {
     last: Option<Arc<Process>>,
     /// RSTs whose other end may be on this host too.
     both_ends: BothEnds,
+    /// Processes whose clients left.
+    left: LeftByClients,
     left_out: u64,
 }
 
@@ -44,6 +49,8 @@ struct PackedPair {
     /// The process at its last event. Many pairs share it.
     process: Option<Arc<Process>>,
     time_wait: u64,
+    /// See [`PairCounts::last_began_ns`].
+    last_began_ns: u64,
     /// Everything except the process and TIME_WAITs.
     more: Option<Box<PairCounts>>,
 }
@@ -54,13 +61,23 @@ impl PackedPair {
         match &event.facts {
             EventFacts::TimeWait(closed) => {
                 self.time_wait += 1;
+                match event.side {
+                    Side::Server => self.more.get_or_insert_default().closings.add(event),
+                    _ => self.note_began(event, closed.flow.connection_ns),
+                }
                 if self.time_wait > COUNTED_FROM {
                     self.more.get_or_insert_default().lives.add(closed);
                 }
             }
             EventFacts::Reset(facts) => {
+                if facts.reason != ResetReason::Refused {
+                    self.note_began(event, facts.flow.connection_ns);
+                }
                 let more = self.more.get_or_insert_default();
                 more.patterns.add(event, facts);
+                if facts.direction == ResetDirection::Sent {
+                    more.closings.add(event);
+                }
                 let deaths = &mut more.deaths;
                 match facts.direction {
                     ResetDirection::Sent => deaths.reset_sent.add(facts.reason),
@@ -84,9 +101,20 @@ impl PackedPair {
         }
     }
 
+    /// Notes when a client's connection was established.
+    fn note_began(&mut self, event: &Event, age_ns: Option<u64>) {
+        if let (Side::Client, Some(age_ns)) = (event.side, age_ns) {
+            let began_ns = event.mono_ns.saturating_sub(age_ns);
+            self.last_began_ns = self.last_began_ns.max(began_ns);
+        }
+    }
+
     fn add(&mut self, counts: &PairCounts) {
         self.time_wait += counts.time_wait;
-        let has_more = counts.events() > counts.time_wait || !counts.lives.is_nothing();
+        self.last_began_ns = self.last_began_ns.max(counts.last_began_ns);
+        let has_more = counts.events() > counts.time_wait
+            || !counts.lives.is_nothing()
+            || !counts.closings.is_nothing();
         if has_more || !counts.reuse.is_empty() {
             let more = self.more.get_or_insert_default();
             more.add(counts);
@@ -97,6 +125,7 @@ impl PackedPair {
     fn whole(&self) -> PairCounts {
         PairCounts {
             time_wait: self.time_wait,
+            last_began_ns: self.last_began_ns,
             ..self.more.as_deref().cloned().unwrap_or_default()
         }
     }
@@ -172,6 +201,10 @@ impl Pairs {
         if let EventFacts::Reset(reset) = &event.facts
             && let Some(number) = self.rows.number(&key)
         {
+            if self.left.passes_on(event, reset) {
+                let more = self.rows.value_mut(number).more.get_or_insert_default();
+                more.patterns.pass_on(reset.reason);
+            }
             self.meet(event, reset, number, process);
         }
     }
@@ -321,74 +354,5 @@ impl Pairs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::samples;
-
-    #[test]
-    fn events_are_counted_by_process_and_destination() {
-        let mut pairs = Pairs::default();
-        pairs.apply(&samples::time_wait());
-        pairs.apply(&samples::time_wait());
-        pairs.apply(&samples::reset());
-        pairs.apply(&samples::port_alloc());
-        pairs.apply(&samples::abort());
-        pairs.apply(&samples::time_wait_end());
-        let mut nobodys = samples::time_wait();
-        nobodys.process = None;
-        pairs.apply(&nobodys);
-        let rows = pairs.rows();
-        assert_eq!(rows.len(), 2, "{rows:?}");
-        assert_eq!(rows[0].name(), "curl(1234)");
-        let counts = &rows[0].counts;
-        assert_eq!((counts.time_wait, counts.linger_zero()), (2, 1));
-        assert_eq!((counts.resets(), counts.deaths.abort.total()), (1, 1));
-        assert_eq!(counts.connect_failures, 1);
-        assert_eq!(counts.reuse.hindered, 1);
-        assert_eq!(counts.events(), 5);
-        assert_eq!((&*rows[1].name(), rows[1].counts.time_wait), (NOBODY, 1));
-        assert_eq!(pairs.left_out(), 0);
-        let mut again = Pairs::default();
-        for sums in pairs.sums().into_iter().chain(pairs.sums()) {
-            again.add(sums);
-        }
-        assert_eq!(again.rows()[0].counts.events(), 10);
-    }
-
-    #[test]
-    fn resets_without_a_process_leave_room_for_processes() {
-        let mut pairs = Pairs::default();
-        let mut nobodys = samples::reset();
-        nobodys.process = None;
-        nobodys.unattributed = Some(Unattributed::NoSocket);
-        nobodys.side = Side::Unknown;
-        for number in 0..MAX_PAIRS as u32 + 10 {
-            let address = std::net::Ipv4Addr::from_bits(number);
-            nobodys.remote = Some((address, 80).into());
-            pairs.apply(&nobodys);
-        }
-        pairs.apply(&samples::time_wait());
-        let rows = pairs.rows();
-        assert_eq!(rows.len(), MAX_WITHOUT_PROCESS + 2);
-        assert_eq!(rows[0].name(), "curl(1234)");
-        let others = rows
-            .iter()
-            .find(|row| row.destination == Destination::Others);
-        let resets = others.unwrap().counts.resets();
-        assert_eq!(resets as usize, MAX_PAIRS + 10 - MAX_WITHOUT_PROCESS);
-        assert_eq!(pairs.left_out(), resets);
-    }
-
-    #[test]
-    fn earlier_namespaces_of_a_number_are_left_out() {
-        let mut pairs = Pairs::default();
-        let mut event = samples::time_wait();
-        pairs.apply(&event);
-        event.netns_nth = 1;
-        pairs.apply(&event);
-        let rows = pairs.rows();
-        assert_eq!(rows.len(), 2);
-        let last = of_last_namespaces(&rows);
-        assert_eq!((last.len(), last[0].netns_nth), (1, 1));
-    }
-}
+#[path = "pairs_tests.rs"]
+mod tests;

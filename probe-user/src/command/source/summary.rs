@@ -56,7 +56,7 @@ impl Views {
     pub fn so_far(tally: &Tally) -> Self {
         let filter = tally.filter();
         let facts = DoctorFacts::new(tally.report(), tally.namespaces(), filter)
-            .with_overflown(tally.overflown_listeners());
+            .with_samples(tally.end_samples());
         Self {
             timeline: tally.timeline(),
             diagnosis: Diagnosis::new(&facts, filter),
@@ -73,9 +73,9 @@ impl Summary {
             Self::Counted(tally) => {
                 let (timeline, filter) = (tally.timeline(), tally.filter().clone());
                 let samples = tally.namespaces();
-                let overflown = tally.overflown_listeners();
+                let of_samples = tally.end_samples();
                 let facts = DoctorFacts::new(tally.into_report(), samples, &filter)
-                    .with_overflown(overflown);
+                    .with_samples(of_samples);
                 Views {
                     timeline,
                     diagnosis: Diagnosis::new(&facts, &filter),

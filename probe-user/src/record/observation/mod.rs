@@ -1,7 +1,7 @@
 //! Observations as lines of a recording, and back.
 //!
 //! Each line has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `names`, `close_wait`, `port_holders`, `pool_holders`, `memory`,
-//! `audit`, `totals`, `stacks`, `told`, `family`, `end`), and `part` of `parts`. A long observation takes several
+//! `audit`, `totals`, `stacks`, `told`, `family`, `exited`, `end`), and `part` of `parts`. A long observation takes several
 //! lines, and counts when its last line is read. An observation that lacks a line is left out. One that is longer
 //! than any that twtrace writes ([`MAX_TEXT`]) is an error, so that an untrusted file can't fill the memory part by
 //! part.
@@ -43,6 +43,7 @@ pub enum ObservationKind {
     #[serde(rename = "told")]
     Evidence,
     Family,
+    Exited,
     End,
 }
 
@@ -191,6 +192,7 @@ pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Resu
         ObservationData::Stacks(rows) => lines.all(ObservationKind::Stacks, rows.cut()),
         ObservationData::Evidence(delta) => lines.all(ObservationKind::Evidence, delta.cut()),
         ObservationData::Family(processes) => lines.all(ObservationKind::Family, processes.cut()),
+        ObservationData::Exited(processes) => lines.all(ObservationKind::Exited, processes.cut()),
         ObservationData::End => lines.all(ObservationKind::End, [End {}]),
     }
 }
@@ -233,6 +235,7 @@ pub struct Assembler {
     stacks: Pending<Vec<StackRow>>,
     evidence: Pending<EvidenceDelta>,
     family: Pending<Vec<Process>>,
+    exited: Pending<Vec<Process>>,
 }
 
 /// An observation of which only some parts were read.
@@ -329,6 +332,7 @@ impl Assembler {
                 .take(&head, line)?
                 .map(ObservationData::Evidence),
             ObservationKind::Family => self.family.take(&head, line)?.map(ObservationData::Family),
+            ObservationKind::Exited => self.exited.take(&head, line)?.map(ObservationData::Exited),
             ObservationKind::End => Some(ObservationData::End),
         };
         Ok(data.map(|data| Observation {

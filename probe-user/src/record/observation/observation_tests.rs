@@ -114,6 +114,12 @@ fn sockets() {
 }
 
 #[test]
+fn exited_processes() {
+    let text = goes_there_and_back(ObservationData::Exited(vec![process(7), process(8)]));
+    assert!(text.contains(r#""event":"exited""#), "{text}");
+}
+
+#[test]
 fn names() {
     let text = goes_there_and_back(ObservationData::Names(vec![NetnsName {
         netns: 7,

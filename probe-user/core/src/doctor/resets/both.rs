@@ -1,6 +1,7 @@
 //! Words that findings about both ends share.
 
 use crate::event::quantity::duration;
+use crate::event::timestamp::SECOND_NS;
 use crate::model::resets::spread::{Similar, Spread};
 
 /// From this length on, nanoseconds, a pause may be a timeout, and not only the work of a program.
@@ -10,8 +11,40 @@ const MOST_PERCENT: u64 = 80;
 
 /// The duration that most have in common.
 pub fn common(spread: &Spread) -> Option<Similar> {
-    let most = spread.most()?;
-    (most.count >= super::SOME && most.count * 100 >= spread.count() * MOST_PERCENT).then_some(most)
+    spread.most().filter(|most| is_of_most(*most, spread))
+}
+
+/// The same, also if a program checks its timeout only about once a second, as redis does: then the durations are between the
+/// timeout and a second more.
+pub fn timeout(spread: &Spread) -> Option<Similar> {
+    let is_of_most = |it: &Similar| is_of_most(*it, spread);
+    common(spread).or_else(|| spread.swept().filter(is_of_most))
+}
+
+fn is_of_most(it: Similar, spread: &Spread) -> bool {
+    it.count >= super::SOME && it.count * 100 >= spread.count() * MOST_PERCENT
+}
+
+/// A timeout as its settings have it: `2.29s or up to 1 s less` for the shortest duration, if it is checked about once a second.
+pub fn length(it: Similar) -> String {
+    match is_swept(it) {
+        true => format!("{} or up to 1 s less", rounded(it.min_ns)),
+        false => similar(it),
+    }
+}
+
+/// The shortest that a timeout may be, nanoseconds.
+pub fn shortest_ns(it: Similar) -> u64 {
+    match is_swept(it) {
+        true => it.min_ns.saturating_sub(SECOND_NS).max(SECOND_NS / 2),
+        false => it.min_ns,
+    }
+}
+
+/// Whether a timeout was not checked all the time.
+pub fn is_swept(it: Similar) -> bool {
+    let slack_ns = (it.min_ns / 10).max(SECOND_NS / 20);
+    it.max_ns - it.min_ns > slack_ns
 }
 
 /// Such as `1.00s` or `1.00s to 1.02s`.

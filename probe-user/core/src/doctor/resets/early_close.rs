@@ -15,7 +15,9 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     if group.side != Side::Server {
         return None;
     }
-    let unread = group.sent(ResetReason::UnreadData);
+    // Those of a keep-alive race are explained there.
+    let of_race = keepalive::unread(group);
+    let unread = group.sent(ResetReason::UnreadData).saturating_sub(of_race);
     let is_late = !keepalive::is_race(group);
     let late = match is_late {
         true => group.sent(ResetReason::DataAfterClose),
@@ -35,7 +37,14 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             true => sent.of(ResetReason::DataAfterClose),
             false => 0,
         };
-        sent.of(ResetReason::UnreadData) + late
+        let pattern = counts
+            .patterns
+            .of(ResetDirection::Sent, ResetReason::UnreadData);
+        let of_race = match is_late {
+            true => 0,
+            false => pattern.map_or(0, |pattern| pattern.unread_after_pause),
+        };
+        sent.of(ResetReason::UnreadData).saturating_sub(of_race) + late
     };
     let who = group.who(number);
     let place = group.destination;
@@ -61,7 +70,13 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let ends = patterns.flat_map(|pattern| &pattern.other_ends);
     evidence.extend(named_others("clients on this host", ends));
     let mut explains = Explained::default();
-    explains.add_group(group, ResetDirection::Sent, ResetReason::UnreadData);
+    if of_race > 0 {
+        explains.add_rows(group, ResetReason::UnreadData, |pattern| {
+            pattern.count - pattern.unread_after_pause
+        });
+    } else {
+        explains.add_group(group, ResetDirection::Sent, ResetReason::UnreadData);
+    }
     if is_late {
         explains.add_group(group, ResetDirection::Sent, ResetReason::DataAfterClose);
     }

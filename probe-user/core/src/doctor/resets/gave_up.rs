@@ -5,7 +5,7 @@ use twtrace_wire::{ResetDirection, ResetReason, Side};
 
 use super::super::advice;
 use super::super::facts::DoctorFacts;
-use super::super::finding::Finding;
+use super::super::finding::{Finding, Severity};
 use super::both::{PAUSE_NS, common, range, similar};
 use super::group::{Group, named_others, title};
 use super::share::Share;
@@ -26,6 +26,11 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let name = title(&who);
     let place = group.destination;
     let timeout = pattern.and_then(|pattern| common(&pattern.quiet));
+    let passed_on = pattern.map_or(0, |pattern| pattern.passed_on);
+    // A proxy whose client has left closes its own connection too.
+    if passed_on * 2 > failed {
+        return Some(passed(facts, group, share, severity, passed_on));
+    }
     let mut evidence = vec![format!(
         "{} to {place} in namespace {} were closed before the peer had sent all: {}",
         share.words(),
@@ -61,7 +66,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             evidence,
             figures: json!({
                 "netns": group.netns, "remote": place.remote(), "share": share.figures(),
-                "waited_ns": timeout.map(|it| it.max_ns), "resets_by": advice::figures(&who),
+                "waited_ns": timeout.map(|it| it.max_ns), "passed_on": passed_on, "resets_by": advice::figures(&who),
             }),
             to_do: match is_timeout {
                 Some(timeout) => vec![
@@ -75,7 +80,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 ],
                 None => vec![
                     "have the client read the answer to its end before it closes".to_owned(),
-                    "if it gives up on purpose, as health checks do: nothing".to_owned(),
+                    "if it gives up on purpose, as health checks do: nothing; a proxy closes so when its own client has left"
+                        .to_owned(),
                 ],
             },
             settings: Vec::new(),
@@ -85,4 +91,54 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         },
         explains,
     })
+}
+
+/// A proxy whose clients leave.
+fn passed(
+    facts: &DoctorFacts,
+    group: &Group<'_>,
+    share: Share,
+    severity: Severity,
+    passed_on: u64,
+) -> Explanation {
+    let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::DataAfterClose));
+    let name = title(&who);
+    let place = group.destination;
+    let mut explains = Explained::default();
+    explains.add_group(group, ResetDirection::Sent, ResetReason::DataAfterClose);
+    Explanation {
+        finding: Finding {
+            id: "client_gives_up",
+            severity,
+            title: format!(
+                "clients of {name} leave before the answer, and it closes its connections to {place}: {} ended so",
+                share.short()
+            ),
+            evidence: vec![
+                format!(
+                    "{} to {place} in namespace {} were closed before the peer had sent all: {}",
+                    share.words(),
+                    facts.name(group.netns),
+                    advice::list(&who)
+                ),
+                format!(
+                    "{passed_on} of them were closed just after {name} had received a RST from a client of its own: it passes on \
+                     that end, and is not its cause"
+                ),
+            ],
+            figures: json!({
+                "netns": group.netns, "remote": place.remote(), "share": share.figures(),
+                "waited_ns": null, "passed_on": passed_on, "resets_by": advice::figures(&who),
+            }),
+            to_do: vec![
+                format!(
+                    "find out which clients of {name} leave, and after which time: its access log (nginx: status 499; haproxy: C in the termination state)"
+                ),
+                format!("or why {place} takes longer than they wait"),
+            ],
+            settings: Vec::new(),
+            do_not: vec![format!("timeouts of {name}: its clients close first")],
+        },
+        explains,
+    }
 }

@@ -107,6 +107,11 @@ impl Group<'_> {
         self.counts.patterns.of(direction, reason)
     }
 
+    /// A number of the RSTs that were sent for a reason; 0 if there are none.
+    pub fn of_sent(&self, reason: ResetReason, number: impl Fn(&ResetPattern) -> u64) -> u64 {
+        self.pattern(ResetDirection::Sent, reason).map_or(0, number)
+    }
+
     /// The processes with this figure, the greatest first: programs that run as several processes in one entry.
     pub fn who(&self, number: impl Fn(&PairCounts) -> u64) -> Vec<(String, u64)> {
         let rows = self.rows.iter();
@@ -119,9 +124,15 @@ impl Group<'_> {
         let late = self.sent(ResetReason::DataAfterClose);
         // A connection that was closed here first may be counted as a TIME_WAIT and as late data.
         let closed = self.counts.time_wait.max(late);
+        // These are for no connection, or for one that has ended before, often by a RST.
+        let of_listeners = self.counts.patterns.of_listeners();
         [
             self.closed_by_local_clients,
-            deaths.reset_sent.total().saturating_sub(late),
+            deaths
+                .reset_sent
+                .total()
+                .saturating_sub(late)
+                .saturating_sub(of_listeners),
             deaths.reset_received.total(),
             deaths.abort.total(),
         ]

@@ -6,7 +6,7 @@ use twtrace_wire::{ResetDirection, ResetReason, Side};
 use super::super::advice;
 use super::super::facts::DoctorFacts;
 use super::super::finding::{Finding, Severity};
-use super::both::{PAUSE_NS, common, range, rounded, similar};
+use super::both::{self, PAUSE_NS, range, rounded, similar};
 use super::group::{Group, named_others, title};
 use super::share::Share;
 use super::{Explained, Explanation, SOME};
@@ -33,6 +33,17 @@ pub fn is_race(group: &Group<'_>) -> bool {
     })
 }
 
+/// Requests of a race that came in time, and that the server did not read any more: their connections had been idle, and they
+/// are no separate matter.
+pub fn unread(group: &Group<'_>) -> u64 {
+    match is_race(group) {
+        true => group.of_sent(ResetReason::UnreadData, |pattern| {
+            pattern.unread_after_pause
+        }),
+        false => 0,
+    }
+}
+
 fn pattern<'a>(group: &'a Group<'_>) -> Option<&'a ResetPattern> {
     group.pattern(ResetDirection::Sent, ResetReason::DataAfterClose)
 }
@@ -51,11 +62,17 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         return None;
     }
     let pattern = pattern(group)?;
-    let share = Share::of(facts, group, pattern.count);
-    let severity = share.severity_of(pattern.met_open)?;
-    let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::DataAfterClose));
+    let unread = unread(group);
+    let share = Share::of(facts, group, pattern.count.saturating_add(unread));
+    let severity = share.severity_of(pattern.met_open.saturating_add(unread))?;
+    let who = group.who(|counts| {
+        let sent = |reason| counts.patterns.of(ResetDirection::Sent, reason);
+        let late = sent(ResetReason::DataAfterClose).map_or(0, |pattern| pattern.count);
+        let in_time = sent(ResetReason::UnreadData).map_or(0, |pattern| pattern.unread_after_pause);
+        late + in_time
+    });
     let name = title(&who);
-    let timeout = common(&pattern.quiet);
+    let timeout = both::timeout(&pattern.quiet);
     let place = group.destination;
     let mut evidence = vec![
         format!(
@@ -65,6 +82,11 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             range(&pattern.after_close)
         ),
         match timeout {
+            Some(timeout) if both::is_swept(timeout) => format!(
+                "the server had closed them after {} without data: that is a keep-alive timeout that it checks about once a \
+                 second, of the shortest of these or up to 1 s less; its clients keep connections for longer",
+                similar(timeout)
+            ),
             Some(timeout) => format!(
                 "the server had closed them after {} without data: that is its keep-alive timeout, and its clients keep \
                  connections for longer",
@@ -77,7 +99,12 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             ),
         },
     ];
-    if pattern.met_open == 0 {
+    if unread > 0 {
+        evidence.push(format!(
+            "{unread} more had their request unread as the server closed: it came just before"
+        ));
+    }
+    if pattern.met_open == 0 && unread == 0 {
         evidence.push(LIKE_CLOSE_NOTIFY.to_owned());
     }
     let late_ns = pattern.after_close.range_ns();
@@ -90,6 +117,11 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     evidence.extend(named_others("clients on this host", &pattern.other_ends));
     let mut explains = Explained::default();
     explains.add_group(group, ResetDirection::Sent, ResetReason::DataAfterClose);
+    if unread > 0 {
+        explains.add_rows(group, ResetReason::UnreadData, |pattern| {
+            pattern.unread_after_pause
+        });
+    }
     let figures = json!({
         "netns": group.netns, "local": place.local(), "remote": null, "share": share.figures(),
         "idle_ns": timeout.map(|it| it.max_ns), "resets_by": advice::figures(&who),
@@ -124,7 +156,7 @@ fn at_client(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let severity = share.severity()?;
     let who = group.who(|counts| counts.deaths.reset_received.of(ResetReason::Peer));
     let name = title(&who);
-    let timeout = common(&pattern.quiet);
+    let timeout = both::timeout(&pattern.quiet);
     let place = group.destination;
     let idle = timeout.map_or_else(|| range(&pattern.quiet), similar);
     let mut explains = Explained::default();
@@ -156,7 +188,7 @@ fn at_client(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
 }
 
 fn after(timeout: Option<Similar>) -> String {
-    timeout.map_or(String::new(), |it| format!(" after {}", similar(it)))
+    timeout.map_or(String::new(), |it| format!(" after {}", both::length(it)))
 }
 
 fn race(
@@ -171,7 +203,7 @@ fn race(
         to_do.push(format!(
             "let the client close first: its idle timeout has to be below {}, with a margin (nginx: \
              keepalive_timeout in upstream; node: agentkeepalive's freeSocketTimeout; Go: IdleConnTimeout)",
-            rounded(timeout.min_ns)
+            rounded(both::shortest_ns(timeout))
         ));
         to_do.push(
             "or raise the server's keep-alive timeout above that of its clients (nginx: keepalive_timeout; node: \

@@ -32,8 +32,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         share.words(),
         facts.name(group.netns)
     )];
-    if let Some((first_ns, last_ns)) = pattern.seen_ns {
-        let apart = duration(last_ns.saturating_sub(first_ns));
+    if let Some((first, last)) = pattern.seen {
+        let apart = duration(last.mono_ns.saturating_sub(first.mono_ns));
         evidence.push(format!(
             "the first and the last of these RSTs are {apart} apart"
         ));

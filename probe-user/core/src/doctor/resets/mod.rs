@@ -1,24 +1,29 @@
 //! RSTs that have a known cause: what failed, what share of the connections that is, and who has to change what.
 
+mod at_once;
 mod both;
 mod early_close;
 mod gave_up;
 mod group;
 mod keepalive;
+mod limit;
 mod listener_closed;
 mod not_listening;
 mod received;
 mod share;
+mod unread_answer;
+mod waited;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use twtrace_wire::{ResetDirection, ResetReason};
+use twtrace_wire::{ResetDirection, ResetReason, Side};
 
 use super::facts::DoctorFacts;
 use super::finding::Finding;
 use super::reset_storm;
 use crate::event::answerable::Answerable;
 use crate::event::words::Word;
+use crate::model::destination::Destination;
 use crate::model::pairs;
 use crate::model::resets::ResetPattern;
 use group::Group;
@@ -48,6 +53,20 @@ impl Explained {
     fn add(&mut self, direction: ResetDirection, reason: ResetReason, name: String, count: u64) {
         if count > 0 {
             *self.0.entry((direction, reason, name)).or_default() += count;
+        }
+    }
+
+    /// Some of the RSTs of a reason that a group sent.
+    fn add_rows(
+        &mut self,
+        group: &Group<'_>,
+        reason: ResetReason,
+        number: impl Fn(&ResetPattern) -> u64,
+    ) {
+        for row in &group.rows {
+            let pattern = row.counts.patterns.of(ResetDirection::Sent, reason);
+            let count = pattern.map_or(0, &number);
+            self.add(ResetDirection::Sent, reason, name(row.answerable()), count);
         }
     }
 
@@ -126,6 +145,14 @@ fn explained(facts: &DoctorFacts, explanations: &[Explanation]) -> Explained {
             all.add(*direction, *reason, name.clone(), *count);
         }
     }
+    // Clients that exited with connections open: no fault, and no finding.
+    let groups = group::groups(facts);
+    let of_clients = groups.iter().filter(|group| group.side == Side::Client);
+    for group in of_clients.filter(|group| at_once::of(facts, group).is_some()) {
+        for reason in at_once::REASONS {
+            all.add_group(group, ResetDirection::Sent, reason);
+        }
+    }
     for row in &facts.pairs {
         let who = name(row.answerable());
         for reason in ResetReason::MEMBERS.iter().copied() {
@@ -158,14 +185,54 @@ fn explanations(facts: &DoctorFacts) -> Vec<Explanation> {
     let groups = group::groups(facts);
     let mut all = Vec::new();
     for group in &groups {
-        all.extend(early_close::find(facts, group));
-        all.extend(keepalive::find(facts, group));
-        all.extend(gave_up::find(facts, group));
-        all.extend(listener_closed::find(facts, group));
+        if let Some(at_once) = at_once::of(facts, group) {
+            all.extend(at_once::find(facts, group, &at_once));
+        } else {
+            all.extend(of_service(facts, group));
+            all.extend(of_clients(facts, group));
+        }
         all.extend(not_listening::find(facts, group));
         all.extend(received::find(facts, group));
     }
     all
+}
+
+/// What a service did to its connections: each RST has one cause.
+fn of_service(facts: &DoctorFacts, group: &Group<'_>) -> Vec<Explanation> {
+    let mut all: Vec<Explanation> = limit::find(facts, group).into_iter().collect();
+    if !limit::is_limit(group) {
+        all.extend(early_close::find(facts, group));
+        all.extend(keepalive::find(facts, group));
+    }
+    all.extend(listener_closed::find(facts, group));
+    all
+}
+
+/// What clients did to theirs.
+fn of_clients(facts: &DoctorFacts, group: &Group<'_>) -> Vec<Explanation> {
+    if group.side != Side::Client {
+        return Vec::new();
+    }
+    let all = [
+        gave_up::find(facts, group),
+        waited::find(facts, group),
+        unread_answer::find(facts, group),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// Connections closed with SO_LINGER 0 that other findings explain: the services and destinations, by namespace.
+pub fn lingers_explained(facts: &DoctorFacts) -> BTreeSet<(u32, u32, Destination)> {
+    let groups = group::groups(facts);
+    let lingering = groups
+        .iter()
+        .filter(|group| group.sent(ResetReason::LingerZero) > 0);
+    let explained = lingering.filter(|group| {
+        at_once::of(facts, group).is_some() || waited::find(facts, group).is_some()
+    });
+    explained
+        .map(|group| (group.netns, group.side as u32, group.destination))
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use super::super::finding::{Finding, Severity};
 use super::group::{Group, title};
 use super::share::Share;
 use super::{Explained, Explanation};
+use crate::event::Timestamp;
 use crate::event::quantity::duration;
+use crate::model::destination::Destination;
 
 /// Health checks try again at this rate or below, per second and destination.
 const CHECKS_PER_S: f64 = 1.0;
@@ -24,6 +26,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let by_share = share.severity()?;
     let per_s = refused as f64 / facts.seconds();
     let is_slow = per_s <= CHECKS_PER_S;
+    let again = answers_again(facts, group);
     let who = group.who(|counts| counts.deaths.reset_received.of(ResetReason::Refused));
     let name = title(&who);
     let place = group.destination;
@@ -47,11 +50,21 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         (0, true) => "the address is one of this host: nobody listens there, or a firewall rule answers with a RST".to_owned(),
         (0, false) => "the address is not one of this namespace: nobody listens there, or a firewall answers with a RST".to_owned(),
     });
-    if let Some((first_ns, last_ns)) = pattern.and_then(|pattern| pattern.seen_ns) {
-        let apart = duration(last_ns.saturating_sub(first_ns));
-        evidence.push(match group.counts.time_wait {
-            0 => format!("the first and the last are {apart} apart; no other connection to it was seen to end"),
-            others => format!("the first and the last are {apart} apart; {others} other connections to it ended in order"),
+    if let Some((first, last)) = pattern.and_then(|pattern| pattern.seen) {
+        evidence.push(match (again, group.counts.time_wait) {
+            (true, _) => format!(
+                "it was down from {} to {} or longer (UTC), and answers again",
+                time(first.ts),
+                time(last.ts)
+            ),
+            (false, 0) => format!(
+                "the first and the last are {} apart; no other connection to it was seen to end",
+                duration(last.mono_ns.saturating_sub(first.mono_ns))
+            ),
+            (false, others) => format!(
+                "the first and the last are {} apart; {others} other connections to it ended in order",
+                duration(last.mono_ns.saturating_sub(first.mono_ns))
+            ),
         });
     }
     if is_slow {
@@ -75,7 +88,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         );
     }
     let show = match group.destination {
-        crate::model::destination::Destination::Remote(remote) => {
+        Destination::Remote(remote) => {
             format!("ss -ltnp 'sport = :{}'", remote.port())
         }
         _ => "ss -ltnp".to_owned(),
@@ -86,6 +99,12 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         facts.command(group.netns, &show)
     );
     let to_do = match (by_kernel, is_here) {
+        _ if again => vec![
+            "nothing, if it was restarted on purpose; else see in its log why it was down".to_owned(),
+            "for restarts without refused connects: let the next instance take over the listener (systemd socket units, reloads \
+             of nginx and haproxy), or take it out of the load balancer first"
+                .to_owned(),
+        ],
         (1.., _) => vec![start.to_owned(), look],
         (0, true) => vec![
             look,
@@ -104,11 +123,14 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     Some(Explanation {
         finding: Finding {
             id: "connection_refused",
-            severity: match is_slow {
-                true => Severity::Notice,
-                false => by_share,
+            severity: match (is_slow, again) {
+                (true, _) => Severity::Notice,
+                (false, true) => by_share.min(Severity::Warning),
+                (false, false) => by_share,
             },
-            title: if by_kernel > 0 {
+            title: if again {
+                format!("{place} was down and answers again: {name} was refused {refused} times")
+            } else if by_kernel > 0 {
                 format!("nobody listened on {place}: {name} was refused {refused} times")
             } else {
                 format!("{name} was refused {refused} times by {place}: no listener, or a firewall")
@@ -116,7 +138,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             evidence,
             figures: json!({
                 "netns": group.netns, "remote": place.remote(), "refused": refused,
-                "per_s": (per_s * 1e3).round() / 1e3, "on_this_host": is_here, "share": share.figures(),
+                "per_s": (per_s * 1e3).round() / 1e3, "on_this_host": is_here, "answers_again": again, "share": share.figures(),
                 "refused_by_kernel": by_kernel, "clients_by": advice::figures(&who),
             }),
             to_do,
@@ -128,4 +150,31 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         },
         explains,
     })
+}
+
+/// Whether a connection was established after the last refusal; or the refusals are those of this host's kernel, and something
+/// listens there now.
+fn answers_again(facts: &DoctorFacts, group: &Group<'_>) -> bool {
+    let pattern = group.pattern(ResetDirection::Received, ResetReason::Refused);
+    let Some(pattern) = pattern else {
+        return false;
+    };
+    let was_taken = pattern
+        .seen
+        .is_some_and(|(_, last)| group.counts.last_began_ns > last.mono_ns);
+    let of_kernel = pattern.other_ends.iter();
+    let is_of_kernel = of_kernel
+        .into_iter()
+        .any(|end| end.unattributed == Some(Unattributed::NoSocket));
+    let listens = match group.destination {
+        Destination::Remote(remote) => is_of_kernel && facts.listens(group.netns, remote),
+        _ => false,
+    };
+    was_taken || listens
+}
+
+/// Time of day, such as `14:03:07`.
+fn time(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.get(11..19).map_or(text.clone(), str::to_owned)
 }

@@ -61,6 +61,8 @@ fn event(rst: &Rst, port: u16) -> Event {
         let after_ms = rst.after_close_ms.unwrap_or(0);
         facts.flow.send_idle_ns = Some((rst.idle_ms + after_ms) * 1_000_000);
         facts.after_close_ns = rst.after_close_ms.map(|ms| ms * 1_000_000);
+        // An upload.
+        facts.flow.bytes_received = Some(60_000);
     }
     event
 }
@@ -350,3 +352,9 @@ fn a_rst_with_both_ends_here_is_explained_once() {
     let explained = explained(&facts, &explanations(&facts));
     assert_eq!(explained.of(Received, Peer, "checkout(9)"), 55);
 }
+
+#[path = "causes_tests.rs"]
+mod causes;
+
+#[path = "clients_tests.rs"]
+mod clients;

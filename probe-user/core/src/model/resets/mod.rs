@@ -1,19 +1,29 @@
 //! What the RSTs of one pair have in common: their times, and who was at the other end.
 
 pub mod both_ends;
+pub mod closings;
+pub mod left;
 pub mod spread;
 
 use std::sync::Arc;
 
 use twtrace_wire::{ResetDirection, ResetReason, Side, TcpState, Unattributed};
 
-use crate::event::{Event, Process, Reset};
+use crate::event::{Event, Moment, Process, Reset};
 use spread::Spread;
 
 use super::sparse::Nothing;
 
 /// Maximum number of other ends that a pattern names.
 const MAX_OTHER_ENDS: usize = 8;
+/// From this time on a pause before data is more than the work of a program, nanoseconds.
+const PAUSE_NS: u64 = 100_000_000;
+/// A server that refuses a connection closes it within this time after the handshake, nanoseconds.
+const AT_ONCE_NS: u64 = 100_000_000;
+/// It sends no more than a line that says why, bytes.
+const REFUSAL_BYTES: u64 = 512;
+/// Its client's first data, bytes: a command, or a head of HTTP.
+const FIRST_BYTES: u64 = 1_024;
 
 /// RSTs of one pair by direction and reason: at most one entry for each of both.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +56,19 @@ pub struct ResetPattern {
     /// Those of connections whose both ends have the same address, or a loopback address: the peer is in the same
     /// network namespace.
     pub same_host: u64,
-    /// CLOCK_MONOTONIC of the first and the last, nanoseconds.
-    pub seen_ns: Option<(u64, u64)>,
+    /// Sent by a server that closed at once after the handshake, with no more than a line sent, and the first data of its
+    /// client unread.
+    pub right_after_accept: u64,
+    /// For unread data, sent on connections that had been quiet since this end's last data until the unread data came.
+    pub unread_after_pause: u64,
+    /// The time since this end's last data for `unread_after_pause`.
+    pub pause: Spread,
+    /// Sent on connections on which this end had sent data, and nothing had come since.
+    pub awaited_answer: u64,
+    /// Sent on connections of clients just after the same process had received a RST on a connection that it serves.
+    pub passed_on: u64,
+    /// The first and the last.
+    pub seen: Option<(Moment, Moment)>,
     /// RSTs whose other end was seen on this host.
     pub matched: u64,
     /// RSTs sent that were received on this host before the other end had closed.
@@ -107,6 +128,16 @@ impl ResetPatterns {
         pattern.name(other);
     }
 
+    /// Notes that a RST that is counted followed one that the process received from its own client.
+    pub fn pass_on(&mut self, reason: ResetReason) {
+        self.entry(ResetDirection::Sent, reason).passed_on += 1;
+    }
+
+    /// RSTs that listeners sent: for connections that they did not take, or that had ended.
+    pub fn of_listeners(&self) -> u64 {
+        self.0.iter().map(|pattern| pattern.of_listener).sum()
+    }
+
     /// The pattern of a direction and reason, if there are such RSTs.
     pub fn of(&self, direction: ResetDirection, reason: ResetReason) -> Option<&ResetPattern> {
         let mut patterns = self.0.iter();
@@ -154,7 +185,12 @@ impl ResetPattern {
             of_listener: 0,
             unanswered: 0,
             same_host: 0,
-            seen_ns: None,
+            right_after_accept: 0,
+            unread_after_pause: 0,
+            pause: Spread::default(),
+            awaited_answer: 0,
+            passed_on: 0,
+            seen: None,
             matched: 0,
             met_open: 0,
             other_ends: Vec::new(),
@@ -174,16 +210,11 @@ impl ResetPattern {
         if let Some(age_ns) = reset.flow.connection_ns {
             self.age.add(age_ns);
         }
-        let quiet_ns = match (reset.reason, reset.after_close_ns) {
-            (ResetReason::DataAfterClose, after_ns) => reset
-                .flow
-                .send_idle_ns
-                .zip(after_ns)
-                .map(|(idle_ns, after_ns)| idle_ns.saturating_sub(after_ns)),
-            _ => reset.flow.idle_ns,
-        };
-        if let Some(quiet_ns) = quiet_ns {
+        if let Some(quiet_ns) = quiet_ns(reset) {
             self.quiet.add(quiet_ns);
+        }
+        if reset.direction == ResetDirection::Sent {
+            self.add_sent(event.side, reset);
         }
         if let Some(after_ns) = reset.after_close_ns {
             self.after_close.add(after_ns);
@@ -200,8 +231,37 @@ impl ResetPattern {
                 remote.ip().to_canonical().is_loopback() || local.ip() == remote.ip()
             });
         self.same_host += u64::from(is_same_host);
-        let (first_ns, last_ns) = self.seen_ns.unwrap_or((event.mono_ns, event.mono_ns));
-        self.seen_ns = Some((first_ns.min(event.mono_ns), last_ns.max(event.mono_ns)));
+        let at = Moment {
+            ts: event.ts,
+            mono_ns: event.mono_ns,
+        };
+        self.see((at, at));
+    }
+
+    fn add_sent(&mut self, side: Side, reset: &Reset) {
+        let flow = &reset.flow;
+        let of_server = side == Side::Server;
+        self.right_after_accept += u64::from(of_server && is_right_after_accept(reset));
+        if of_server
+            && reset.reason == ResetReason::UnreadData
+            && let (Some(sent_ns), Some(idle_ns)) = (flow.send_idle_ns, flow.idle_ns)
+            && flow.bytes_sent.is_some_and(|bytes| bytes > 0)
+            && sent_ns.saturating_sub(idle_ns) >= PAUSE_NS
+        {
+            self.unread_after_pause += 1;
+            self.pause.add(sent_ns - idle_ns);
+        }
+        let is_last_to_send = flow.send_idle_ns.is_some() && flow.send_idle_ns == flow.idle_ns;
+        let has_sent = flow.bytes_sent.is_some_and(|bytes| bytes > 0);
+        let awaits = has_sent && (is_last_to_send || flow.bytes_received == Some(0));
+        self.awaited_answer += u64::from(awaits);
+    }
+
+    fn see(&mut self, seen: (Moment, Moment)) {
+        let (first, last) = self.seen.unwrap_or(seen);
+        let earlier = |one: Moment, two: Moment| if one.mono_ns <= two.mono_ns { one } else { two };
+        let later = |one: Moment, two: Moment| if one.mono_ns >= two.mono_ns { one } else { two };
+        self.seen = Some((earlier(first, seen.0), later(last, seen.1)));
     }
 
     fn add_all(&mut self, other: &Self) {
@@ -216,10 +276,14 @@ impl ResetPattern {
         self.same_host += other.same_host;
         self.matched += other.matched;
         self.met_open += other.met_open;
-        self.seen_ns = match (self.seen_ns, other.seen_ns) {
-            (Some(one), Some(two)) => Some((one.0.min(two.0), one.1.max(two.1))),
-            (one, two) => one.or(two),
-        };
+        self.right_after_accept += other.right_after_accept;
+        self.unread_after_pause += other.unread_after_pause;
+        self.pause.add_all(&other.pause);
+        self.awaited_answer += other.awaited_answer;
+        self.passed_on += other.passed_on;
+        if let Some(seen) = other.seen {
+            self.see(seen);
+        }
         for end in &other.other_ends {
             self.name(end.clone());
         }
@@ -255,6 +319,42 @@ impl OtherEnd {
     }
 }
 
+/// How long a connection was quiet before a RST: see [`ResetPattern::quiet`].
+fn quiet_ns(reset: &Reset) -> Option<u64> {
+    match (reset.reason, reset.after_close_ns) {
+        (ResetReason::DataAfterClose, after_ns) => reset
+            .flow
+            .send_idle_ns
+            .zip(after_ns)
+            .map(|(idle_ns, after_ns)| idle_ns.saturating_sub(after_ns)),
+        _ => reset.flow.idle_ns,
+    }
+}
+
+/// Whether a server closed at once after the handshake: see [`ResetPattern::right_after_accept`].
+fn is_right_after_accept(reset: &Reset) -> bool {
+    let closes = matches!(
+        reset.reason,
+        ResetReason::UnreadData | ResetReason::DataAfterClose
+    );
+    let flow = &reset.flow;
+    let lasted_ns = flow
+        .connection_ns
+        .map(|age_ns| age_ns.saturating_sub(reset.after_close_ns.unwrap_or(0)));
+    closes
+        && lasted_ns.is_some_and(|lasted_ns| lasted_ns <= AT_ONCE_NS)
+        && flow.bytes_sent.is_some_and(|bytes| bytes <= REFUSAL_BYTES)
+        && flow
+            .bytes_received
+            .is_some_and(|bytes| bytes <= FIRST_BYTES)
+}
+
+/// When a process closed a connection that then sent a RST, CLOCK_MONOTONIC in nanoseconds.
+pub fn closed_ns(event: &Event, reset: &Reset) -> u64 {
+    let after_ns = reset.after_close_ns.unwrap_or(0);
+    event.mono_ns.saturating_sub(after_ns)
+}
+
 /// Whether this end had closed when it received a RST in that state.
 fn is_after_own_close(state: Option<TcpState>) -> bool {
     matches!(
@@ -279,48 +379,5 @@ pub fn is_of_listener(reset: &Reset) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::EventFacts;
-    use crate::event::samples;
-
-    fn reset(change: impl FnOnce(&mut Reset)) -> Event {
-        let mut event = samples::reset();
-        if let EventFacts::Reset(facts) = &mut event.facts {
-            change(facts);
-        }
-        event
-    }
-
-    #[test]
-    fn quiet_ends_with_the_close_where_data_came_too_late() {
-        let mut patterns = ResetPatterns::default();
-        let event = reset(|facts| {
-            facts.reason = ResetReason::DataAfterClose;
-            facts.flow.send_idle_ns = Some(1_004_000_000);
-            facts.after_close_ns = Some(4_000_000);
-        });
-        let EventFacts::Reset(facts) = &event.facts else {
-            panic!("a RST");
-        };
-        patterns.add(&event, facts);
-        patterns.add(&event, facts);
-        let pattern = patterns
-            .of(ResetDirection::Sent, ResetReason::DataAfterClose)
-            .unwrap();
-        assert_eq!(pattern.quiet.most().unwrap().max_ns, 1_000_000_000);
-        assert_eq!((pattern.count, pattern.after_close.count()), (2, 2));
-        let mut sum = ResetPatterns::default();
-        sum.add_all(&patterns);
-        sum.add_all(&patterns);
-        assert_eq!(
-            sum.of(ResetDirection::Sent, ResetReason::DataAfterClose)
-                .unwrap()
-                .quiet
-                .most()
-                .unwrap()
-                .count,
-            4
-        );
-    }
-}
+#[path = "patterns_tests.rs"]
+mod tests;

@@ -7,6 +7,11 @@ const PART: u64 = 10;
 /// Or by this much, nanoseconds: ticks of the kernel, and scheduling.
 const SLACK_NS: u64 = 50_000_000;
 
+/// A timeout that a program checks about once a second ends a connection up to this much later, nanoseconds.
+pub const SWEEP_NS: u64 = 1_300_000_000;
+/// Shorter timeouts are not checked that rarely, nanoseconds.
+const SWEPT_NS: u64 = 900_000_000;
+
 /// Durations that are about the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Similar {
@@ -85,6 +90,24 @@ impl Spread {
         self.groups.iter().copied().max_by_key(|group| group.count)
     }
 
+    /// The durations that one timeout explains, if it is checked about once a second: from the shortest group on.
+    pub fn swept(&self) -> Option<Similar> {
+        let starts = self.groups.iter().filter(|it| it.min_ns >= SWEPT_NS);
+        let from = |start: &Similar| {
+            let within =
+                |it: &&Similar| it.min_ns >= start.min_ns && it.max_ns - start.min_ns <= SWEEP_NS;
+            self.groups
+                .iter()
+                .filter(within)
+                .fold(*start, |sum, it| Similar {
+                    count: sum.count + if it == start { 0 } else { it.count },
+                    min_ns: sum.min_ns,
+                    max_ns: sum.max_ns.max(it.max_ns),
+                })
+        };
+        starts.map(from).max_by_key(|it| it.count)
+    }
+
     /// Number of durations.
     pub fn count(&self) -> u64 {
         self.groups.iter().map(|group| group.count).sum::<u64>() + self.others
@@ -99,6 +122,23 @@ impl Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timeout_that_is_checked_now_and_then_is_one() {
+        const MS: u64 = 1_000_000;
+        let mut spread = Spread::default();
+        for number in 0..44_u64 {
+            spread.add((2_290 + number * 25) * MS);
+        }
+        let swept = spread.swept().unwrap();
+        assert!(swept.count >= 40, "{swept:?}");
+        assert!(swept.min_ns == 2_290 * MS && swept.max_ns - swept.min_ns <= SWEEP_NS);
+        let mut spread = Spread::default();
+        for number in 0..44_u64 {
+            spread.add(number * 500 * MS);
+        }
+        assert!(spread.swept().unwrap().count < 20);
+    }
 
     #[test]
     fn what_is_frequent_is_found_among_what_is_not() {

@@ -170,6 +170,7 @@ impl Series {
             | ObservationData::Stacks(_)
             | ObservationData::Evidence(_)
             | ObservationData::Family(_)
+            | ObservationData::Exited(_)
             | ObservationData::End => {}
         }
     }

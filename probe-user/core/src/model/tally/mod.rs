@@ -3,13 +3,14 @@
 
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use twtrace_wire::ProcessKey;
 
 use super::Model;
 use super::audit::AuditRow;
 use super::budget::ledger::Ledger;
+use super::end_samples::EndSamples;
 use super::fixed_ports::FixedPorts;
 use super::listener::{self, OverflownListener};
 use super::memory::CacheRow;
@@ -25,6 +26,9 @@ use crate::hooks::{Choice, sees_ends};
 use crate::model::host::Host;
 use crate::model::namespace::NamespaceSamples;
 use crate::model::netns_name::NetnsName;
+
+/// Maximum number of exited processes that are kept.
+const MAX_EXITED: usize = 4_096;
 
 /// The start of tracing.
 #[derive(Clone, Debug)]
@@ -62,6 +66,8 @@ pub struct Tally {
     /// The first sample of CLOSE_WAIT in the interval, and when it and the latest one were taken.
     close_wait_before: Option<(CloseWait, Moment)>,
     close_wait_at: Option<Moment>,
+    /// When processes were seen to have exited.
+    exited: HashMap<ProcessKey, Moment>,
     caches: Vec<CacheRow>,
     audit: Vec<AuditRow>,
     /// The same when the interval began.
@@ -97,6 +103,7 @@ impl Tally {
             close_wait: CloseWait::default(),
             close_wait_before: None,
             close_wait_at: None,
+            exited: HashMap::new(),
             caches: Vec::new(),
             audit: Vec::new(),
             audit_before: Vec::new(),
@@ -254,6 +261,12 @@ impl Tally {
             ObservationData::Totals(totals) => self.totals = Some(totals),
             ObservationData::Stacks(rows) => self.stacks = Some(rows),
             ObservationData::Evidence(delta) => self.ledger.take_evidence(delta),
+            ObservationData::Exited(processes) => {
+                if self.exited.len() + processes.len() <= MAX_EXITED {
+                    let keys = processes.iter().map(|process| (process.key, at));
+                    self.exited.extend(keys);
+                }
+            }
             ObservationData::Family(members) => self.meet(members.iter().map(|member| member.key)),
             // The end is when the totals were read, not when everything had been reported.
             ObservationData::End => {
@@ -298,7 +311,7 @@ impl Tally {
     }
 
     /// Listeners that dropped connections between the first and the latest sample, in namespaces that the filter shows.
-    pub fn overflown_listeners(&self) -> Vec<OverflownListener> {
+    fn overflown_listeners(&self) -> Vec<OverflownListener> {
         let Some((before, _)) = &self.close_wait_before else {
             return Vec::new();
         };
@@ -312,6 +325,17 @@ impl Tally {
         let mut overflown = listener::overflown(before, now, was_sampled);
         overflown.retain(|listener| self.filter.shows_netns(listener.now.netns));
         overflown
+    }
+
+    /// What samples say of listeners and of processes, in namespaces that the filter shows.
+    pub fn end_samples(&self) -> EndSamples {
+        let mut listeners = self.close_wait.listeners.clone();
+        listeners.retain(|listener| self.filter.shows_netns(listener.netns));
+        EndSamples {
+            overflown: self.overflown_listeners(),
+            listeners,
+            exited: self.exited.clone(),
+        }
     }
 
     /// The rows by process, as sums that can be added up.

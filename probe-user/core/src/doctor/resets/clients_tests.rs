@@ -1,0 +1,128 @@
+//! What clients do and meet.
+
+use super::causes::{AT_MS, MS, facts_of};
+use super::*;
+use crate::model::listener::ListenerSample;
+
+#[test]
+fn who_answers_again_was_down() {
+    let events = |last_began_ms: Option<u64>| {
+        let mut events = Vec::new();
+        for number in 0..40_u16 {
+            let kernel = Rst {
+                process: None,
+                state: TcpState::Close,
+                ..rst(Side::Unknown, Sent, NoSocket, 0)
+            };
+            for rst in [kernel, rst(Side::Client, Received, Refused, 0)] {
+                let mut event = event(&rst, 40_000 + number);
+                event.mono_ns = (AT_MS + u64::from(number) * 10) * MS;
+                events.push(event);
+            }
+        }
+        if let Some(began_ms) = last_began_ms {
+            let mut closed = crate::event::samples::time_wait();
+            closed.netns = Some(samples::NETNS);
+            closed.side = Side::Client;
+            closed.remote = Some(SERVER.parse().unwrap());
+            if let EventFacts::TimeWait(facts) = &mut closed.facts {
+                facts.flow.connection_ns = Some(100 * MS);
+            }
+            closed.mono_ns = (began_ms + 100) * MS;
+            events.push(closed);
+        }
+        events
+    };
+    let down = check(&facts_of(&events(None), 40));
+    assert_eq!(ids(&down), [("connection_refused", Severity::Critical)]);
+    // It was taken before, not again.
+    let before = check(&facts_of(&events(Some(AT_MS - 10)), 40));
+    assert!(
+        before[0].title.starts_with("nobody listened"),
+        "{}",
+        before[0].title
+    );
+    let again = check(&facts_of(&events(Some(AT_MS + 1_000)), 40));
+    assert_eq!(ids(&again), [("connection_refused", Severity::Warning)]);
+    assert!(
+        again[0].title.contains("was down and answers again"),
+        "{}",
+        again[0].title
+    );
+    let mut facts = facts_of(&events(None), 40);
+    let listener = |local: &str| ListenerSample {
+        netns: samples::NETNS,
+        cookie: 1,
+        local: local.parse().unwrap(),
+        queued: 0,
+        backlog: 128,
+        drops: None,
+        holders: Vec::new(),
+    };
+    facts.listeners = vec![listener("10.0.0.3:80"), listener("0.0.0.0:81")];
+    assert_eq!(ids(&check(&facts))[0].1, Severity::Critical);
+    facts.listeners.push(listener("0.0.0.0:80"));
+    assert_eq!(ids(&check(&facts))[0].1, Severity::Warning);
+}
+
+#[test]
+fn a_client_that_resets_after_a_timeout_has_one() {
+    let events = |idle_ms: fn(u64) -> u64, awaits: bool| {
+        let one = |number: u16| {
+            let mut event = event(
+                &rst(
+                    Side::Client,
+                    Sent,
+                    ResetReason::LingerZero,
+                    idle_ms(u64::from(number)),
+                ),
+                40_000 + number,
+            );
+            event.mono_ns += u64::from(number) * 1_000 * MS;
+            if let EventFacts::Reset(facts) = &mut event.facts {
+                let before_ns = if awaits { 0 } else { 5 * MS };
+                facts.flow.send_idle_ns = facts.flow.idle_ns.map(|ns| ns + before_ns);
+            }
+            event
+        };
+        (0..20).map(one).collect::<Vec<Event>>()
+    };
+    let all = |events: &[Event]| {
+        let facts = facts_of(events, 20);
+        let findings = check(&facts)
+            .into_iter()
+            .chain(crate::doctor::linger::check(&facts));
+        findings.map(|it| (it.id, it.title)).collect::<Vec<_>>()
+    };
+    let found = all(&events(|number| 5_000 + number, true));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "client_gives_up");
+    assert!(
+        found[0]
+            .1
+            .contains("after 5.00s to 5.02s, before the answer"),
+        "{found:?}"
+    );
+    // It had the answer; and it did not wait for the same time.
+    assert_eq!(
+        all(&events(|number| 5_000 + number, false))[0].0,
+        "linger_on_client"
+    );
+    assert_eq!(
+        all(&events(|number| number * 2_000, true))[0].0,
+        "linger_on_client"
+    );
+}
+
+#[test]
+fn a_client_that_does_not_read_the_answer_is_a_notice() {
+    let unread = |count: u16| {
+        let event = |number| event(&rst(Side::Client, Sent, UnreadData, 10), 40_000 + number);
+        let events: Vec<Event> = (0..count).map(event).collect();
+        ids(&check(&facts_of(&events, 20)))
+    };
+    assert_eq!(unread(20), [("answer_not_read", Severity::Notice)]);
+    assert!(unread(4).is_empty());
+    // Many are a storm, of which the sample has no totals.
+    assert!(unread(2_000).is_empty());
+}

@@ -1,0 +1,60 @@
+//! Clients that close with the answer unread.
+
+use serde_json::json;
+use twtrace_wire::{ResetDirection, ResetReason, Side};
+
+use super::super::advice;
+use super::super::facts::DoctorFacts;
+use super::super::finding::{Finding, Severity};
+use super::super::reset_storm;
+use super::group::{Group, named_others, title};
+use super::share::Share;
+use super::{Explained, Explanation};
+
+/// Finds it for the clients of one destination: a notice, since clients may go away. Many of these are a storm.
+pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
+    let unread = group.sent(ResetReason::UnreadData);
+    if group.side != Side::Client || reset_storm::is_storm(facts, unread) {
+        return None;
+    }
+    let share = Share::of(facts, group, unread);
+    share.severity()?;
+    let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::UnreadData));
+    let name = title(&who);
+    let place = group.destination;
+    let mut evidence = vec![
+        format!(
+            "{} to {place} in namespace {} were closed by the client with data unread: {}",
+            share.words(),
+            facts.name(group.netns),
+            advice::list(&who)
+        ),
+        "its close sends a RST: the server logs \"connection reset by peer\" or a broken pipe, and is not the cause".to_owned(),
+    ];
+    let pattern = group.pattern(ResetDirection::Sent, ResetReason::UnreadData);
+    let ends = pattern.map_or(&[][..], |pattern| &pattern.other_ends);
+    evidence.extend(named_others("servers on this host", ends));
+    let mut explains = Explained::default();
+    explains.add_group(group, ResetDirection::Sent, ResetReason::UnreadData);
+    Some(Explanation {
+        finding: Finding {
+            id: "answer_not_read",
+            severity: Severity::Notice,
+            title: format!(
+                "{name} closes its connections to {place} with the answer unread: {}",
+                share.short()
+            ),
+            evidence,
+            figures: json!({
+                "netns": group.netns, "remote": place.remote(), "share": share.figures(), "resets_by": advice::figures(&who),
+            }),
+            to_do: vec![
+                "have the client read the answer to its end before it closes, also where it needs only the status".to_owned(),
+                "if it leaves on purpose, as browsers, health checks and canceled requests do: nothing".to_owned(),
+            ],
+            settings: Vec::new(),
+            do_not: vec!["settings of the server: its answers arrived".to_owned()],
+        },
+        explains,
+    })
+}

@@ -1,0 +1,19 @@
+//! What samples say of listeners and of processes at the end, for findings about RSTs.
+
+use std::collections::HashMap;
+
+use twtrace_wire::ProcessKey;
+
+use super::listener::{ListenerSample, OverflownListener};
+use crate::event::Moment;
+
+/// Samples of listeners and of processes.
+#[derive(Clone, Debug, Default)]
+pub struct EndSamples {
+    /// Listeners that dropped connections, those with the most first.
+    pub overflown: Vec<OverflownListener>,
+    /// Listeners at the end.
+    pub listeners: Vec<ListenerSample>,
+    /// Processes that no longer run, and when that was seen.
+    pub exited: HashMap<ProcessKey, Moment>,
+}

@@ -1,0 +1,283 @@
+//! Connections that one process closed within a moment: a program that stops closes all it has at once.
+
+use crate::event::{Event, EventFacts, Flow, Reset};
+use crate::model::sparse::Nothing;
+use twtrace_wire::{ResetDirection, ResetReason, TcpState};
+
+/// Closings from the first to the last of a moment, nanoseconds: exit() with thousands of connections takes some tenths
+/// of a second on a slow machine.
+const MOMENT_NS: u64 = 250_000_000;
+
+/// Connections that were open at the same time, and that one process closed within a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClosedAtOnce {
+    /// CLOCK_MONOTONIC of the first and the last closing, nanoseconds.
+    pub first_ns: u64,
+    /// See `first_ns`.
+    pub last_ns: u64,
+    /// Those that ended by a RST of this end.
+    pub resets: u64,
+    /// Those of `resets` whose data came after the close: most of them also had a TIME_WAIT.
+    pub late: u64,
+    /// Those with a TIME_WAIT.
+    pub time_waits: u64,
+    /// The shortest and the longest time without data before the close, nanoseconds.
+    pub idle_ns: Option<(u64, u64)>,
+}
+
+/// The latest moment, and the earlier one with the most connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closings {
+    latest: ClosedAtOnce,
+    greatest: ClosedAtOnce,
+}
+
+/// One closing.
+struct Closing {
+    at_ns: u64,
+    /// When the connection was established; 0 if that was before tracing.
+    began_ns: u64,
+    idle_ns: Option<u64>,
+    reset: Option<ResetReason>,
+}
+
+impl Nothing for Closings {
+    const NOTHING: &'static Self = &Self {
+        latest: ClosedAtOnce::NONE,
+        greatest: ClosedAtOnce::NONE,
+    };
+
+    fn is_nothing(&self) -> bool {
+        self == Self::NOTHING
+    }
+}
+
+impl Closing {
+    fn of(event: &Event) -> Option<Self> {
+        let closing = |flow: &Flow, after_ns: u64, idle_ns, reset| {
+            let at_ns = event.mono_ns.saturating_sub(after_ns);
+            let age_ns = flow
+                .connection_ns
+                .map(|age_ns| age_ns.saturating_sub(after_ns));
+            Self {
+                at_ns,
+                began_ns: age_ns.map_or(0, |age_ns| at_ns.saturating_sub(age_ns)),
+                idle_ns,
+                reset,
+            }
+        };
+        match &event.facts {
+            EventFacts::TimeWait(facts) => Some(closing(&facts.flow, 0, facts.flow.idle_ns, None)),
+            EventFacts::Reset(facts) if is_closing(facts) => Some(closing(
+                &facts.flow,
+                facts.after_close_ns.unwrap_or(0),
+                super::quiet_ns(facts),
+                Some(facts.reason),
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a RST was sent because a process closed.
+fn is_closing(reset: &Reset) -> bool {
+    reset.direction == ResetDirection::Sent
+        && !matches!(reset.state, Some(TcpState::Listen | TcpState::NewSynRecv))
+        && matches!(
+            reset.reason,
+            ResetReason::UnreadData
+                | ResetReason::DataAfterClose
+                | ResetReason::LingerZero
+                | ResetReason::Aborted
+        )
+}
+
+impl ClosedAtOnce {
+    const NONE: Self = Self {
+        first_ns: 0,
+        last_ns: 0,
+        resets: 0,
+        late: 0,
+        time_waits: 0,
+        idle_ns: None,
+    };
+
+    /// Number of connections.
+    pub fn connections(&self) -> u64 {
+        self.resets - self.late + self.late.max(self.time_waits)
+    }
+
+    /// How long the closings took, nanoseconds.
+    pub fn length_ns(&self) -> u64 {
+        self.last_ns - self.first_ns
+    }
+
+    /// Whether the times without data differ by so much that no timeout has closed the connections. One that is checked
+    /// about once a second closes within a second after it.
+    pub fn is_no_timeout(&self) -> bool {
+        const SOON_NS: u64 = 500_000_000;
+        const LONG_NS: u64 = 100_000_000;
+        self.idle_ns.is_some_and(|(min_ns, max_ns)| {
+            let apart_ns = max_ns - min_ns;
+            max_ns >= LONG_NS
+                && max_ns / 2 > min_ns
+                && (min_ns < SOON_NS || apart_ns > super::spread::SWEEP_NS)
+        })
+    }
+
+    /// Takes a closing of a connection that was open when the first one was closed. False if it is of another moment.
+    fn takes(&mut self, closing: &Closing) -> bool {
+        if self.first_ns == 0 {
+            return false;
+        }
+        let first_ns = self.first_ns.min(closing.at_ns);
+        let last_ns = self.last_ns.max(closing.at_ns);
+        if last_ns - first_ns > MOMENT_NS || closing.began_ns >= first_ns {
+            return false;
+        }
+        (self.first_ns, self.last_ns) = (first_ns, last_ns);
+        self.count(closing);
+        true
+    }
+
+    fn count(&mut self, closing: &Closing) {
+        match closing.reset {
+            Some(reason) => {
+                self.resets += 1;
+                self.late += u64::from(reason == ResetReason::DataAfterClose);
+            }
+            None => self.time_waits += 1,
+        }
+        if let Some(idle_ns) = closing.idle_ns {
+            let (min_ns, max_ns) = self.idle_ns.unwrap_or((idle_ns, idle_ns));
+            self.idle_ns = Some((min_ns.min(idle_ns), max_ns.max(idle_ns)));
+        }
+    }
+
+    /// Adds what another process closed within the same moment.
+    pub fn join(&mut self, other: &Self) {
+        if self.first_ns == 0 {
+            *self = *other;
+            return;
+        }
+        self.first_ns = self.first_ns.min(other.first_ns);
+        self.last_ns = self.last_ns.max(other.last_ns);
+        self.resets += other.resets;
+        self.late += other.late;
+        self.time_waits += other.time_waits;
+        self.idle_ns = match (self.idle_ns, other.idle_ns) {
+            (Some(one), Some(two)) => Some((one.0.min(two.0), one.1.max(two.1))),
+            (one, two) => one.or(two),
+        };
+    }
+}
+
+impl Closings {
+    /// Counts an event, if a process closed a connection.
+    pub fn add(&mut self, event: &Event) {
+        let Some(closing) = Closing::of(event) else {
+            return;
+        };
+        if self.latest.takes(&closing) || self.greatest.takes(&closing) {
+            return;
+        }
+        // Data that came late belongs to an earlier moment, which was not kept.
+        if closing.at_ns < self.latest.last_ns {
+            return;
+        }
+        if self.latest.connections() > self.greatest.connections() {
+            self.greatest = self.latest;
+        }
+        self.latest = ClosedAtOnce {
+            first_ns: closing.at_ns,
+            last_ns: closing.at_ns,
+            ..ClosedAtOnce::NONE
+        };
+        self.latest.count(&closing);
+    }
+
+    /// Adds another's: the two are not of one process, so the greater one counts.
+    pub fn add_all(&mut self, other: &Self) {
+        for moment in [other.greatest, other.latest] {
+            if moment.last_ns > self.latest.last_ns {
+                if self.latest.connections() > self.greatest.connections() {
+                    self.greatest = self.latest;
+                }
+                self.latest = moment;
+            } else if moment.connections() > self.greatest.connections() {
+                self.greatest = moment;
+            }
+        }
+    }
+
+    /// The moment with the most RSTs, and whether nothing was closed after it.
+    pub fn most(&self) -> (ClosedAtOnce, bool) {
+        match self.greatest.resets > self.latest.resets {
+            true => (self.greatest, false),
+            false => (self.latest, true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    fn closed(at_ms: u64, age_ms: u64, idle_ms: u64, after_ms: Option<u64>) -> Event {
+        const MS: u64 = 1_000_000;
+        let after = after_ms.unwrap_or(0);
+        let mut event = samples::reset();
+        event.mono_ns = (at_ms + after) * MS;
+        if let EventFacts::Reset(facts) = &mut event.facts {
+            facts.reason = match after_ms {
+                Some(_) => ResetReason::DataAfterClose,
+                None => ResetReason::UnreadData,
+            };
+            facts.after_close_ns = after_ms.map(|ms| ms * MS);
+            facts.flow.connection_ns = Some((age_ms + after) * MS);
+            facts.flow.idle_ns = Some((idle_ms + after) * MS);
+            facts.flow.send_idle_ns = Some((idle_ms + after) * MS);
+        }
+        event
+    }
+
+    #[test]
+    fn what_one_moment_ended_is_found_also_by_late_data() {
+        let mut closings = Closings::default();
+        closings.add(&closed(1_000, 10, 5, None));
+        for number in 0..20 {
+            let after = Some(number * 40);
+            closings.add(&closed(20_000 + number, 15_000, number * 50, after));
+        }
+        let (moment, is_last) = closings.most();
+        assert!(is_last);
+        assert_eq!((moment.resets, moment.connections()), (20, 20));
+        assert_eq!(moment.length_ns(), 19_000_000);
+        assert!(moment.is_no_timeout());
+        closings.add(&closed(30_000, 10, 5, None));
+        assert_eq!(closings.most(), (moment, false));
+    }
+
+    #[test]
+    fn connections_one_after_the_other_are_no_moment() {
+        let mut closings = Closings::default();
+        for number in 0..20 {
+            closings.add(&closed(20_000 + number, 1, 1, None));
+        }
+        assert_eq!(closings.most().0.resets, 1);
+    }
+
+    #[test]
+    fn one_timeout_is_not_taken_for_an_end() {
+        let moment = |min_ms: u64, max_ms: u64| ClosedAtOnce {
+            idle_ns: Some((min_ms * 1_000_000, max_ms * 1_000_000)),
+            ..ClosedAtOnce::NONE
+        };
+        assert!(!moment(5_000, 5_400).is_no_timeout());
+        assert!(!moment(1_000, 2_100).is_no_timeout());
+        assert!(!moment(1, 40).is_no_timeout());
+        assert!(moment(3, 900).is_no_timeout());
+        assert!(moment(1_000, 9_000).is_no_timeout());
+    }
+}
