@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use twtrace_core::event::{Event, EventFacts, Process};
 use twtrace_wire::{EventKind, ProcessKey, ResetDirection, Side};
 
+use super::Session;
 use crate::enrich::procfs;
 
 /// Maximum number of processes that are watched.
@@ -19,15 +20,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// The processes that closed connections.
 #[derive(Debug, Default)]
 pub struct ExitWatch {
-    watched: HashMap<ProcessKey, Watched>,
+    /// Number of connections that each closed.
+    watched: HashMap<ProcessKey, u32>,
     checked: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Watched {
-    process: Process,
-    /// Number of connections that it closed.
-    closed: u32,
 }
 
 impl ExitWatch {
@@ -43,26 +38,29 @@ impl ExitWatch {
         let Some(process) = event.process.as_ref().filter(|_| closes) else {
             return;
         };
-        if let Some(known) = self.watched.get_mut(&process.key) {
-            known.closed = known.closed.saturating_add(1);
+        if let Some(closed) = self.watched.get_mut(&process.key) {
+            *closed = closed.saturating_add(1);
             return;
         }
         // Those that closed the fewest make room.
         if self.watched.len() >= MAX_WATCHED {
-            self.watched.retain(|_, known| known.closed >= SOME);
+            self.watched.retain(|_, closed| *closed >= SOME);
             if self.watched.len() >= MAX_WATCHED {
                 self.watched.clear();
             }
         }
-        let new = Watched {
-            process: process.clone(),
-            closed: 1,
-        };
-        self.watched.insert(process.key, new);
+        self.watched.insert(process.key, 1);
+    }
+
+    /// Processes that have exited since the last time, with their details; `None` if there are none.
+    pub fn exited_named(&mut self, session: &mut Session, has_ended: bool) -> Option<Vec<Process>> {
+        let exited = self.exited(has_ended).into_iter();
+        let named: Vec<Process> = exited.filter_map(|key| session.named(key)).collect();
+        (!named.is_empty()).then_some(named)
     }
 
     /// Those that have exited since the last time; empty if it is too early to check again. `has_ended`: tracing has.
-    pub fn exited(&mut self, has_ended: bool) -> Vec<Process> {
+    fn exited(&mut self, has_ended: bool) -> Vec<ProcessKey> {
         let is_early = self.checked.is_some_and(|at| at.elapsed() < PAUSE);
         if is_early && !has_ended {
             return Vec::new();
@@ -71,10 +69,10 @@ impl ExitWatch {
         self.take(procfs::has_exited)
     }
 
-    fn take(&mut self, has_exited: impl Fn(ProcessKey) -> bool) -> Vec<Process> {
+    fn take(&mut self, has_exited: impl Fn(ProcessKey) -> bool) -> Vec<ProcessKey> {
         let gone = self.watched.extract_if(|key, _| has_exited(*key));
-        gone.filter(|(_, known)| known.closed >= SOME)
-            .map(|(_, known)| known.process)
+        gone.filter(|(_, closed)| *closed >= SOME)
+            .map(|(key, _)| key)
             .collect()
     }
 }
@@ -100,7 +98,7 @@ mod tests {
         watch.note(&samples::time_wait());
         assert_eq!(watch.watched.len(), 3);
         let exited = watch.take(|key| key.tgid != 8);
-        let pids: Vec<_> = exited.iter().map(|process| process.key.tgid).collect();
+        let pids: Vec<_> = exited.iter().map(|key| key.tgid).collect();
         assert_eq!(pids, [7]);
         assert_eq!(watch.watched.len(), 1);
         assert!(watch.take(|key| key.tgid != 8).is_empty());

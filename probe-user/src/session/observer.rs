@@ -193,15 +193,12 @@ impl Observer {
         Ok(observations.collect())
     }
 
-    /// Processes that closed connections and have exited since. `has_ended`: tracing has.
-    ///
-    /// # Errors
-    /// If a clock can't be read.
-    pub fn exits(&mut self, session: &Session, has_ended: bool) -> Result<Vec<Observation>> {
-        Ok(match self.exits.exited(has_ended) {
-            exited if exited.is_empty() => Vec::new(),
-            exited => vec![observation(session.now()?, ObservationData::Exited(exited))],
-        })
+    /// Processes that closed connections and have exited since; an error if a clock can't be read.
+    pub fn exits(&mut self, session: &mut Session, has_ended: bool) -> Result<Vec<Observation>> {
+        let exited = self.exits.exited_named(session, has_ended);
+        let at = session.now()?;
+        let observed = exited.map(|processes| observation(at, ObservationData::Exited(processes)));
+        Ok(observed.into_iter().collect())
     }
 
     /// Reads the counters of namespaces that had births, if that is due: they may vanish before the end.

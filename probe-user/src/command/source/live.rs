@@ -160,7 +160,7 @@ impl Live {
         self.drain(sink)?;
         // Without delay: the process that has the port may close it.
         forward(sink, self.observer.port_holders(&mut self.session, false)?)?;
-        forward(sink, self.observer.exits(&self.session, false)?)?;
+        forward(sink, self.observer.exits(&mut self.session, false)?)?;
         if let Some(stacks) = &mut self.stacks {
             // Without delay: the process may be short-lived.
             stacks.resolve_if_due(self.session.attached())?;
@@ -226,7 +226,7 @@ impl Live {
             .finish(&mut Tee(&mut self.observer, &mut *sink))?;
         let end = self.session.now()?;
         forward(sink, self.observer.port_holders(&mut self.session, true)?)?;
-        forward(sink, self.observer.exits(&self.session, true)?)?;
+        forward(sink, self.observer.exits(&mut self.session, true)?)?;
         if let Some(stacks) = &mut self.stacks {
             forward(sink, [observer::stacks(&mut self.session, stacks, end)?])?;
         }

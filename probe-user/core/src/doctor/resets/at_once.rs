@@ -8,6 +8,7 @@ use super::super::facts::DoctorFacts;
 use super::super::finding::{Finding, Severity};
 use super::both::rounded;
 use super::group::{Group, named_others, title};
+use super::keepalive::LIKE_CLOSE_NOTIFY;
 use super::share::Share;
 use super::{Explained, Explanation, SOME};
 use crate::event::quantity::duration;
@@ -66,13 +67,12 @@ pub fn of(facts: &DoctorFacts, group: &Group<'_>) -> Option<AtOnce> {
     if sum.resets < SOME || sum.resets * 100 < all * MOST_PERCENT {
         return None;
     }
-    // Connections that nobody had accepted: the listener closed.
-    if sent.of(ResetReason::Aborted) * 2 > sum.resets {
-        return None;
-    }
+    // Connections that nobody had accepted, and no others: the listener closed.
+    let has_served = sum.connections() > sum.aborted;
+    let is_of_listener = sum.aborted * 2 > sum.resets;
     let ending = match (have_exited, sum.is_no_timeout()) {
-        (true, _) => Ending::Exited,
-        (false, true) if group.side == Side::Server => Ending::Closed,
+        (true, _) if has_served => Ending::Exited,
+        (false, true) if group.side == Side::Server && !is_of_listener => Ending::Closed,
         _ => return None,
     };
     Some(AtOnce {
@@ -96,13 +96,15 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce) -> Option<
         explains.add_group(group, ResetDirection::Sent, reason);
     }
     let AtOnce { moment, ending } = at_once;
-    let requests = group
-        .of_sent(ResetReason::DataAfterClose, |pattern| pattern.met_open)
+    let met_open = group.of_sent(ResetReason::DataAfterClose, |pattern| pattern.met_open);
+    let failed = moment.lost();
+    let certain = met_open
         .saturating_add(moment.resets - moment.late)
-        .min(moment.resets);
-    let share = Share::of(facts, group, moment.resets);
+        .saturating_add(moment.unanswered)
+        .min(failed);
+    let share = Share::of(facts, group, failed);
     let severity = match group.side {
-        Side::Server => share.severity_of(requests)?.min(Severity::Warning),
+        Side::Server => share.severity_of(certain)?.min(Severity::Warning),
         _ => return None,
     };
     let who = group.who(|counts: &PairCounts| {
@@ -114,12 +116,12 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce) -> Option<
     let name = title(&who);
     let place = group.destination;
     let connections = moment.connections();
-    let lost = match requests >= moment.resets {
-        true => format!("{requests} requests were lost"),
+    let lost = match certain >= failed {
+        true => format!("{failed} requests were lost"),
         false => format!("{} were reset", moment.resets),
     };
     let mut evidence = vec![format!(
-        "{name} in namespace {} closed {connections} connections of {place} within {}: all were open when the first was closed",
+        "{name} in namespace {} closed {connections} connections of {place} within {}: all were open, or waited for accept(), when the first was closed",
         facts.name(group.netns),
         duration(moment.length_ns()),
     )];
@@ -140,9 +142,15 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce) -> Option<
         ));
     }
     evidence.push(format!(
-        "{} were reset: their clients had sent a request, or sent one that met the end",
-        share.words()
+        "{} lost a request: {} were reset, as their clients had sent one or sent one then; {} had one without an answer, and \
+         ended without a RST",
+        share.words(),
+        moment.resets,
+        failed - moment.resets.min(failed)
     ));
+    if met_open == 0 && moment.late > 0 {
+        evidence.push(LIKE_CLOSE_NOTIFY.to_owned());
+    }
     let patterns = REASONS
         .into_iter()
         .filter_map(|reason| group.pattern(ResetDirection::Sent, reason));

@@ -129,6 +129,42 @@ fn an_exit_is_known_by_the_process() {
 }
 
 #[test]
+fn what_waits_for_an_exiting_server_ends_with_it() {
+    // Established while the server ended.
+    let waiting = |number: u16| {
+        let rst = Rst {
+            age_ms: 0,
+            ..rst(Side::Server, Sent, ResetReason::Aborted, 0)
+        };
+        let mut event = event(&rst, 43_000 + number);
+        event.mono_ns = (AT_MS + 20) * MS;
+        event
+    };
+    let waiting: Vec<Event> = (0..40).map(waiting).collect();
+    let mut events = all_at_once();
+    events.extend(waiting.clone());
+    let mut facts = facts_of(&events, 80);
+    facts.exited.insert(server_key(), at(AT_MS + 200));
+    let findings = check(&facts);
+    assert_eq!(ids(&findings), [("process_ended", Severity::Warning)]);
+    assert!(
+        findings[0].title.contains("with 78 connections open"),
+        "{}",
+        findings[0].title
+    );
+    // It had accepted none: its queue is the matter.
+    let mut facts = facts_of(&waiting, 40);
+    facts.exited.insert(server_key(), at(AT_MS + 200));
+    for row in &mut facts.pairs {
+        row.counts.patterns.set_unanswered();
+    }
+    assert_eq!(
+        ids(&check(&facts)),
+        [("listener_closed", Severity::Critical)]
+    );
+}
+
+#[test]
 fn a_client_that_exits_is_no_finding() {
     let closed = |number: u16| {
         let rst = Rst {
@@ -174,7 +210,6 @@ fn a_race_has_one_finding_also_where_requests_came_in_time() {
     let explained = explained(&facts, &explanations(&facts));
     assert_eq!(explained.of(Sent, UnreadData, "orders-api(8)"), 10);
     // Requests that are not read without a pause are another matter.
-    let mut events = events;
     for number in 0..10 {
         let mut unread = unread(42_000 + number, 1);
         unread.mono_ns += u64::from(number) * 1_000 * MS;

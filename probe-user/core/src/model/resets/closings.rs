@@ -19,8 +19,12 @@ pub struct ClosedAtOnce {
     pub resets: u64,
     /// Those of `resets` whose data came after the close: most of them also had a TIME_WAIT.
     pub late: u64,
+    /// Those of `resets` that no process had accepted, or that were disconnected.
+    pub aborted: u64,
     /// Those with a TIME_WAIT.
     pub time_waits: u64,
+    /// Those of `time_waits` whose peer had sent the last data: a request without an answer.
+    pub unanswered: u64,
     /// The shortest and the longest time without data before the close, nanoseconds.
     pub idle_ns: Option<(u64, u64)>,
 }
@@ -35,10 +39,11 @@ pub struct Closings {
 /// One closing.
 struct Closing {
     at_ns: u64,
-    /// When the connection was established; 0 if that was before tracing.
+    /// When the connection was established; 0 if that was before tracing, or does not matter.
     began_ns: u64,
     idle_ns: Option<u64>,
     reset: Option<ResetReason>,
+    is_unanswered: bool,
 }
 
 impl Nothing for Closings {
@@ -61,9 +66,14 @@ impl Closing {
                 .map(|age_ns| age_ns.saturating_sub(after_ns));
             Self {
                 at_ns,
-                began_ns: age_ns.map_or(0, |age_ns| at_ns.saturating_sub(age_ns)),
+                began_ns: match (reset, age_ns) {
+                    // Clients that connect again while a server ends wait in the queue of its listener.
+                    (Some(ResetReason::Aborted), _) | (_, None) => 0,
+                    (_, Some(age_ns)) => at_ns.saturating_sub(age_ns),
+                },
                 idle_ns,
                 reset,
+                is_unanswered: flow.idle_ns < flow.send_idle_ns && flow.idle_ns.is_some(),
             }
         };
         match &event.facts {
@@ -98,13 +108,20 @@ impl ClosedAtOnce {
         last_ns: 0,
         resets: 0,
         late: 0,
+        aborted: 0,
         time_waits: 0,
+        unanswered: 0,
         idle_ns: None,
     };
 
     /// Number of connections.
     pub fn connections(&self) -> u64 {
         self.resets - self.late + self.late.max(self.time_waits)
+    }
+
+    /// Number of requests that were lost, as far as that is known.
+    pub fn lost(&self) -> u64 {
+        (self.resets + self.unanswered).min(self.connections())
     }
 
     /// How long the closings took, nanoseconds.
@@ -145,8 +162,12 @@ impl ClosedAtOnce {
             Some(reason) => {
                 self.resets += 1;
                 self.late += u64::from(reason == ResetReason::DataAfterClose);
+                self.aborted += u64::from(reason == ResetReason::Aborted);
             }
-            None => self.time_waits += 1,
+            None => {
+                self.time_waits += 1;
+                self.unanswered += u64::from(closing.is_unanswered);
+            }
         }
         if let Some(idle_ns) = closing.idle_ns {
             let (min_ns, max_ns) = self.idle_ns.unwrap_or((idle_ns, idle_ns));
@@ -164,7 +185,9 @@ impl ClosedAtOnce {
         self.last_ns = self.last_ns.max(other.last_ns);
         self.resets += other.resets;
         self.late += other.late;
+        self.aborted += other.aborted;
         self.time_waits += other.time_waits;
+        self.unanswered += other.unanswered;
         self.idle_ns = match (self.idle_ns, other.idle_ns) {
             (Some(one), Some(two)) => Some((one.0.min(two.0), one.1.max(two.1))),
             (one, two) => one.or(two),
@@ -257,6 +280,26 @@ mod tests {
         assert!(moment.is_no_timeout());
         closings.add(&closed(30_000, 10, 5, None));
         assert_eq!(closings.most(), (moment, false));
+    }
+
+    #[test]
+    fn a_request_without_an_answer_is_lost_also_without_a_rst() {
+        let closed = |idle_ms: u64, send_idle_ms: u64| {
+            let mut event = samples::time_wait();
+            event.mono_ns = 20_000_000_000;
+            if let EventFacts::TimeWait(facts) = &mut event.facts {
+                facts.flow.connection_ns = Some(5_000_000_000);
+                facts.flow.idle_ns = Some(idle_ms * 1_000_000);
+                facts.flow.send_idle_ns = Some(send_idle_ms * 1_000_000);
+            }
+            event
+        };
+        let mut closings = Closings::default();
+        for (idle_ms, send_idle_ms) in [(30, 500), (80, 500), (90, 90)] {
+            closings.add(&closed(idle_ms, send_idle_ms));
+        }
+        let (moment, _) = closings.most();
+        assert_eq!((moment.connections(), moment.lost()), (3, 2));
     }
 
     #[test]
