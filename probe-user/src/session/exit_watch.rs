@@ -14,15 +14,25 @@ use crate::enrich::procfs;
 const MAX_WATCHED: usize = 512;
 /// Exits of processes that closed fewer connections are no matter: those of a server that forks for each connection.
 const SOME: u32 = 5;
+/// An exit this long after the last closing is no cause of it.
+const FORGET: Duration = Duration::from_secs(4);
 /// How often it is checked whether they still run.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The processes that closed connections.
 #[derive(Debug, Default)]
 pub struct ExitWatch {
-    /// Number of connections that each closed.
-    watched: HashMap<ProcessKey, u32>,
+    watched: HashMap<ProcessKey, Watched>,
     checked: Option<Instant>,
+}
+
+/// A process that closed connections.
+#[derive(Debug, Default)]
+struct Watched {
+    /// How many.
+    closed: u32,
+    /// When the last one was noticed; `None` if that was after the last check.
+    noticed: Option<Instant>,
 }
 
 impl ExitWatch {
@@ -38,18 +48,16 @@ impl ExitWatch {
         let Some(process) = event.process.as_ref().filter(|_| closes) else {
             return;
         };
-        if let Some(closed) = self.watched.get_mut(&process.key) {
-            *closed = closed.saturating_add(1);
-            return;
-        }
         // Those that closed the fewest make room.
-        if self.watched.len() >= MAX_WATCHED {
-            self.watched.retain(|_, closed| *closed >= SOME);
+        if self.watched.len() >= MAX_WATCHED && !self.watched.contains_key(&process.key) {
+            self.watched.retain(|_, watched| watched.closed >= SOME);
             if self.watched.len() >= MAX_WATCHED {
                 self.watched.clear();
             }
         }
-        self.watched.insert(process.key, 1);
+        let watched = self.watched.entry(process.key).or_default();
+        watched.closed = watched.closed.saturating_add(1);
+        watched.noticed = None;
     }
 
     /// Processes that have exited since the last time, with their details; `None` if there are none.
@@ -65,15 +73,21 @@ impl ExitWatch {
         if is_early && !has_ended {
             return Vec::new();
         }
-        self.checked = Some(Instant::now());
-        self.take(procfs::has_exited)
+        let now = Instant::now();
+        self.checked = Some(now);
+        self.take(now, procfs::has_exited)
     }
 
-    fn take(&mut self, has_exited: impl Fn(ProcessKey) -> bool) -> Vec<ProcessKey> {
-        let gone = self.watched.extract_if(|key, _| has_exited(*key));
-        gone.filter(|(_, closed)| *closed >= SOME)
-            .map(|(key, _)| key)
-            .collect()
+    /// Only processes that closed some recently are checked, so that those of an idle host cost nothing.
+    fn take(&mut self, now: Instant, has_exited: impl Fn(ProcessKey) -> bool) -> Vec<ProcessKey> {
+        self.watched.retain(|_, watched| {
+            let noticed = *watched.noticed.get_or_insert(now);
+            now.saturating_duration_since(noticed) < FORGET
+        });
+        let gone = self
+            .watched
+            .extract_if(|key, watched| watched.closed >= SOME && has_exited(*key));
+        gone.map(|(key, _)| key).collect()
     }
 }
 
@@ -97,11 +111,37 @@ mod tests {
         watch.note(&closing(9));
         watch.note(&samples::time_wait());
         assert_eq!(watch.watched.len(), 3);
-        let exited = watch.take(|key| key.tgid != 8);
+        let now = Instant::now();
+        let exited = watch.take(now, |key| key.tgid != 8);
         let pids: Vec<_> = exited.iter().map(|key| key.tgid).collect();
         assert_eq!(pids, [7]);
-        assert_eq!(watch.watched.len(), 1);
-        assert!(watch.take(|key| key.tgid != 8).is_empty());
+        assert_eq!(watch.watched.len(), 2);
+        assert!(watch.take(now, |key| key.tgid != 8).is_empty());
+    }
+
+    #[test]
+    fn a_process_that_closed_nothing_for_a_while_is_not_checked() {
+        let mut watch = ExitWatch::default();
+        let mut event = samples::reset();
+        event.process = Some(samples::process(7, "nginx"));
+        for _ in 0..SOME {
+            watch.note(&event);
+        }
+        let now = Instant::now();
+        let checks = std::cell::Cell::new(0);
+        let still_runs = |_| {
+            checks.set(checks.get() + 1);
+            false
+        };
+        watch.take(now, still_runs);
+        watch.take(now + FORGET / 2, still_runs);
+        assert_eq!(checks.get(), 2);
+        // It closes another.
+        watch.note(&event);
+        watch.take(now + FORGET, still_runs);
+        assert_eq!(checks.get(), 3);
+        watch.take(now + 2 * FORGET, still_runs);
+        assert_eq!((checks.get(), watch.watched.len()), (3, 0));
     }
 
     #[test]

@@ -329,6 +329,6 @@ fn read_pair(cells: &mut Cells<'_, '_>) -> rusqlite::Result<PairCounts> {
         patterns: Sparse::default(),
         lives: Sparse::default(),
         closings: Sparse::default(),
-        last_began_ns: 0,
+        outage: None,
     })
 }

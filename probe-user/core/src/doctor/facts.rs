@@ -28,8 +28,8 @@ pub struct DoctorFacts {
     pub namespaces: BTreeMap<u32, NamespaceFacts>,
     /// Listeners that dropped connections, those with the most first.
     pub overflown: Vec<OverflownListener>,
-    /// Listeners at the end.
-    pub listeners: Vec<ListenerSample>,
+    /// Listeners at the end that are new since the first sample, and when that was taken.
+    pub new_listeners: Option<(Vec<ListenerSample>, Moment)>,
     /// Processes that no longer run, and when that was seen.
     pub exited: HashMap<ProcessKey, Moment>,
     /// Whether no filter hides events of the checked namespaces: what was not seen did not happen there.
@@ -64,7 +64,7 @@ impl DoctorFacts {
             report,
             namespaces: BTreeMap::new(),
             overflown: Vec::new(),
-            listeners: Vec::new(),
+            new_listeners: None,
             exited: HashMap::new(),
             sees_all: !Filter {
                 netns: Vec::new(),
@@ -97,20 +97,27 @@ impl DoctorFacts {
     /// The same with what samples say of listeners and processes.
     pub fn with_samples(mut self, samples: EndSamples) -> Self {
         self.overflown = samples.overflown;
-        self.listeners = samples.listeners;
+        self.new_listeners = samples.new_listeners;
         self.exited = samples.exited;
         self
     }
 
-    /// Whether something listens on an address of a namespace at the end.
-    pub fn listens(&self, netns: u32, address: SocketAddr) -> bool {
-        let takes = |local: SocketAddr| {
-            let is_any = local.ip().is_unspecified() && (local.is_ipv6() || address.is_ipv4());
-            local.port() == address.port()
-                && (is_any || local.ip().to_canonical() == address.ip().to_canonical())
+    /// Whether a new listener was seen on an address of a namespace after a time, CLOCK_MONOTONIC in nanoseconds.
+    pub fn listens_since(&self, netns: u32, address: SocketAddr, since_ns: u64) -> bool {
+        let is_v4 = address.ip().to_canonical().is_ipv4();
+        let takes = |listener: &ListenerSample| {
+            let ip = listener.local.ip().to_canonical();
+            // Not known is no IPv4.
+            let is_any =
+                ip.is_unspecified() && (ip.is_ipv4() == is_v4 || listener.v6only == Some(false));
+            listener.local.port() == address.port() && (is_any || ip == address.ip().to_canonical())
         };
-        let mut listeners = self.listeners.iter();
-        listeners.any(|listener| listener.netns == netns && takes(listener.local))
+        let sample = self.new_listeners.as_ref();
+        sample.is_some_and(|(listeners, at)| {
+            let mut listeners = listeners.iter();
+            at.mono_ns > since_ns
+                && listeners.any(|listener| listener.netns == netns && takes(listener))
+        })
     }
 
     /// Whether a full accept queue answers with a RST in a namespace.

@@ -7,7 +7,6 @@ use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::resets;
-use crate::model::pairs::{PairCounts, PairRow};
 
 /// Fewer may be a program's way to drop single clients.
 const SOME: u64 = 5;
@@ -28,13 +27,18 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
         true => resets::lingers_explained(facts),
         false => return findings,
     };
-    let is_explained =
-        |row: &PairRow| explained.contains(&(row.netns, row.side as u32, row.destination));
     for netns in netns {
         for side in [Side::Server, Side::Client] {
-            let who = facts.processes(
-                |row| row.netns == netns && row.side == side && !is_explained(row),
-                PairCounts::linger_zero,
+            let rows = facts.pairs.iter();
+            let who = advice::by_command(
+                rows.filter(|row| row.netns == netns && row.side == side)
+                    .map(|row| {
+                        let known = explained.get(&resets::row_key(row)).copied();
+                        let count = row.counts.linger_zero();
+                        let name = row.name().into_owned();
+                        (name, count.saturating_sub(known.unwrap_or(0)))
+                    })
+                    .filter(|(_, count)| *count > 0),
             );
             let count: u64 = who.iter().map(|(_, count)| count).sum();
             if count >= SOME {

@@ -247,6 +247,7 @@ mod tests {
                 netns: samples::NETNS,
                 cookie: 1,
                 local: "127.0.0.1:8080".parse().unwrap(),
+                v6only: None,
                 queued: 3,
                 backlog: 2,
                 drops: Some(40),

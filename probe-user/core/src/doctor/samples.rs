@@ -81,7 +81,7 @@ pub fn healthy() -> DoctorFacts {
             },
         )]),
         overflown: vec![],
-        listeners: vec![],
+        new_listeners: None,
         exited: Default::default(),
         sees_all: true,
         scarce_binds: Default::default(),

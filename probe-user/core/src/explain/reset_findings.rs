@@ -42,7 +42,8 @@ pub const FINDINGS: &[(&str, Text)] = &[
         "client_gives_up",
         Text::new(
             "A client closes before the answer",
-            "A client closed its connection, and data of the server came later. The kernel answers with a RST.",
+            "A client closed its connection, and data of the server came later, which the kernel answers with a RST; or it closed by RST \
+             (SO_LINGER 0) before the answer.",
         )
         .why("A timeout of the client is shorter than the server's time to answer; or the client reads no answer at all.")
         .to_do("Find out why the server is slow, or raise the client's timeout. nginx: proxy_read_timeout.")
@@ -51,11 +52,14 @@ pub const FINDINGS: &[(&str, Text)] = &[
     (
         "answer_not_read",
         Text::new(
-            "A client closes with the answer unread",
+            "A client closes with data unread",
             "Data of the server had arrived that the client did not read before it closed. The kernel then sends a RST, which \
              the server logs as \"connection reset by peer\".",
         )
-        .why("The client needs only a part of the answer, cancels a request, or leaves, as browsers do.")
+        .why(
+            "The client needs only a part of the answer, cancels a request, or leaves, as browsers do; or the data is no answer, such \
+             as a closing alert of TLS.",
+        )
         .to_do("Read the answer to its end before closing. Nothing, if it leaves on purpose.")
         .do_not("change the server: its answer arrived."),
     ),
@@ -80,7 +84,10 @@ pub const FINDINGS: &[(&str, Text)] = &[
             "A process closed connections at one moment that had been without data for very different times. No timeout does \
              that.",
         )
-        .why("A reload or a stop of the service, or a command that closes connections. Requests that met the close are lost.")
+        .why(
+            "A reload or a stop of the service, a command that closes connections, or one error that all clients got. Requests that \
+             met the close are lost.",
+        )
         .to_do(
             "Let the server finish the requests that arrive while it reloads, and let clients try again where a request may be \
              repeated.",
@@ -91,10 +98,13 @@ pub const FINDINGS: &[(&str, Text)] = &[
         "connection_limit",
         Text::new(
             "A server closes right after accept()",
-            "Connections were closed within 0.1 s, with at most a line sent and the first data of the client unread. The kernel \
-             then sends a RST, which may remove that line too.",
+            "Connections were closed within 0.1 s without an answer to what the client had sent: with nothing sent, or a line before \
+             anything had come. The kernel then sends a RST, which may remove that line too.",
         )
-        .why("The server has reached a limit of connections: sshd's MaxStartups, redis' maxclients, max_connections and others.")
+        .why(
+            "The server has reached a limit of connections (sshd's MaxStartups, redis' maxclients, max_connections and others), or \
+             rejects these clients by a rule.",
+        )
         .to_do(
             "Compare the limit with the number of open connections, and read the server's log. Raise the limit, or let clients \
              keep and share connections.",

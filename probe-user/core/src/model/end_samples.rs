@@ -12,8 +12,8 @@ use crate::event::Moment;
 pub struct EndSamples {
     /// Listeners that dropped connections, those with the most first.
     pub overflown: Vec<OverflownListener>,
-    /// Listeners at the end.
-    pub listeners: Vec<ListenerSample>,
+    /// Listeners at the end that are new since the first sample, and when that was taken.
+    pub new_listeners: Option<(Vec<ListenerSample>, Moment)>,
     /// Processes that no longer run, and when that was seen.
     pub exited: HashMap<ProcessKey, Moment>,
 }

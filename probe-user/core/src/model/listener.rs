@@ -18,6 +18,9 @@ pub struct ListenerSample {
     pub cookie: u64,
     /// Its address.
     pub local: SocketAddr,
+    /// Whether it accepts no IPv4; `None` for IPv4, and if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v6only: Option<bool>,
     /// Connections in its queue.
     pub queued: u32,
     /// How many the queue takes.
@@ -64,6 +67,7 @@ pub fn samples(
                 netns: *netns,
                 cookie: row.cookie,
                 local: row.local,
+                v6only: row.v6only,
                 queued: queue.length,
                 backlog: queue.backlog,
                 drops: queue.drops,
@@ -119,6 +123,7 @@ mod tests {
             netns: 1,
             cookie,
             local: "127.0.0.1:80".parse().unwrap(),
+            v6only: None,
             queued: 3,
             backlog: 2,
             drops,

@@ -11,6 +11,7 @@ pub mod destinations;
 pub mod difference;
 pub mod end_samples;
 pub mod exactness;
+mod exited;
 pub mod fixed_port_row;
 pub mod fixed_ports;
 pub mod groups;

@@ -12,6 +12,7 @@ use super::destination::Destination;
 use super::lives::Lives;
 use super::resets::ResetPatterns;
 use super::resets::closings::Closings;
+use super::resets::outage::Outage;
 use super::reuse::Reuse;
 use super::sparse::{Nothing, Sparse};
 use crate::event::Process;
@@ -71,9 +72,9 @@ pub struct PairCounts {
     pub lives: Sparse<Lives>,
     /// Connections that it closed at once; empty if they were read from a history.
     pub closings: Sparse<Closings>,
-    /// When the latest client's connection was established of which that is known, CLOCK_MONOTONIC in nanoseconds; 0 if
-    /// none is.
-    pub last_began_ns: u64,
+    /// Connections that the destination refused, those of other processes too; `None` if it refused none, or if they were
+    /// read from a history.
+    pub outage: Option<Outage>,
 }
 
 impl PairCounts {
@@ -95,7 +96,7 @@ impl PairCounts {
         if !other.closings.is_nothing() {
             self.closings.add_all(&other.closings);
         }
-        self.last_began_ns = self.last_began_ns.max(other.last_began_ns);
+        self.outage = self.outage.or(other.outage);
     }
 
     /// Removes the kinds of events that are not shown.

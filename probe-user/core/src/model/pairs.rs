@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use twtrace_wire::{
-    EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side, Unattributed,
-};
+use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, Side, Unattributed};
 
 use super::compact_map::CompactMap;
 use super::destination::Destination;
 use super::lives::COUNTED_FROM;
 use super::resets::both_ends::BothEnds;
 use super::resets::left::LeftByClients;
+use super::resets::outage::Outages;
 use super::reuse::Reuse;
 use super::sparse::Nothing;
 use crate::event::answerable::{unattributed, without_process};
@@ -40,6 +39,8 @@ pub struct Pairs {
     both_ends: BothEnds,
     /// Processes whose clients left.
     left: LeftByClients,
+    /// Destinations that refused connections.
+    outages: Outages,
     left_out: u64,
 }
 
@@ -49,8 +50,6 @@ struct PackedPair {
     /// The process at its last event. Many pairs share it.
     process: Option<Arc<Process>>,
     time_wait: u64,
-    /// See [`PairCounts::last_began_ns`].
-    last_began_ns: u64,
     /// Everything except the process and TIME_WAITs.
     more: Option<Box<PairCounts>>,
 }
@@ -61,18 +60,15 @@ impl PackedPair {
         match &event.facts {
             EventFacts::TimeWait(closed) => {
                 self.time_wait += 1;
-                match event.side {
-                    Side::Server => self.more.get_or_insert_default().closings.add(event),
-                    _ => self.note_began(event, closed.flow.connection_ns),
+                // A process for each connection has one alone, which is no moment: these rows are many.
+                if event.side == Side::Server && (self.time_wait > 1 || self.more.is_some()) {
+                    self.more.get_or_insert_default().closings.add(event);
                 }
                 if self.time_wait > COUNTED_FROM {
                     self.more.get_or_insert_default().lives.add(closed);
                 }
             }
             EventFacts::Reset(facts) => {
-                if facts.reason != ResetReason::Refused {
-                    self.note_began(event, facts.flow.connection_ns);
-                }
                 let more = self.more.get_or_insert_default();
                 more.patterns.add(event, facts);
                 if facts.direction == ResetDirection::Sent {
@@ -101,17 +97,8 @@ impl PackedPair {
         }
     }
 
-    /// Notes when a client's connection was established.
-    fn note_began(&mut self, event: &Event, age_ns: Option<u64>) {
-        if let (Side::Client, Some(age_ns)) = (event.side, age_ns) {
-            let began_ns = event.mono_ns.saturating_sub(age_ns);
-            self.last_began_ns = self.last_began_ns.max(began_ns);
-        }
-    }
-
     fn add(&mut self, counts: &PairCounts) {
         self.time_wait += counts.time_wait;
-        self.last_began_ns = self.last_began_ns.max(counts.last_began_ns);
         let has_more = counts.events() > counts.time_wait
             || !counts.lives.is_nothing()
             || !counts.closings.is_nothing();
@@ -125,7 +112,6 @@ impl PackedPair {
     fn whole(&self) -> PairCounts {
         PairCounts {
             time_wait: self.time_wait,
-            last_began_ns: self.last_began_ns,
             ..self.more.as_deref().cloned().unwrap_or_default()
         }
     }
@@ -191,6 +177,7 @@ impl Pairs {
             Destination::of(event.side, event),
             event.answerable().key(),
         );
+        self.outages.note((key.0, key.1, key.3), event);
         let process = event.process.as_ref().map(|process| self.shared(process));
         let (row, is_own) = self.row(key, 1);
         row.apply(event);
@@ -201,9 +188,9 @@ impl Pairs {
         if let EventFacts::Reset(reset) = &event.facts
             && let Some(number) = self.rows.number(&key)
         {
-            if self.left.passes_on(event, reset) {
+            if let Some(passed) = self.left.passes_on(event, reset) {
                 let more = self.rows.value_mut(number).more.get_or_insert_default();
-                more.patterns.pass_on(reset.reason);
+                more.patterns.pass_on(reset.reason, passed);
             }
             self.meet(event, reset, number, process);
         }
@@ -326,7 +313,10 @@ impl Pairs {
                     destination: *destination,
                     process: pair.process.clone(),
                     unattributed: unattributed(*key),
-                    counts: pair.whole(),
+                    counts: PairCounts {
+                        outage: self.outages.of((*netns, *netns_nth, *destination)),
+                        ..pair.whole()
+                    },
                 },
             )
             .collect();

@@ -67,3 +67,15 @@ fn earlier_namespaces_of_a_number_are_left_out() {
     let last = of_last_namespaces(&rows);
     assert_eq!((last.len(), last[0].netns_nth), (1, 1));
 }
+
+#[test]
+fn a_server_row_with_one_time_wait_stays_small() {
+    let mut pairs = Pairs::default();
+    let mut event = samples::time_wait();
+    event.side = Side::Server;
+    pairs.apply(&event);
+    let is_small = |pairs: &Pairs| pairs.rows.iter().all(|(_, row)| row.more.is_none());
+    assert!(is_small(&pairs));
+    pairs.apply(&event);
+    assert!(!is_small(&pairs));
+}

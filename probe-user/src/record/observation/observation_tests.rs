@@ -207,6 +207,7 @@ fn close_wait() {
             netns: 3,
             cookie: 9,
             local: "10.0.0.1:80".parse().unwrap(),
+            v6only: Some(true),
             queued: 3,
             backlog: 2,
             drops: Some(40),

@@ -6,14 +6,15 @@ use twtrace_wire::{ResetDirection, ResetReason, Side};
 use super::super::advice;
 use super::super::facts::DoctorFacts;
 use super::super::finding::{Finding, Severity};
-use super::both::rounded;
-use super::group::{Group, named_others, title};
+use super::both::{PAUSE_NS, common, rounded};
+use super::group::{Group, named_others, processes, title};
 use super::keepalive::LIKE_CLOSE_NOTIFY;
 use super::share::Share;
 use super::{Explained, Explanation, SOME};
 use crate::event::quantity::duration;
 use crate::event::timestamp::SECOND_NS;
-use crate::model::pairs::{PairCounts, PairRow};
+use crate::model::pairs::PairRow;
+use crate::model::resets::ResetPattern;
 use crate::model::resets::closings::ClosedAtOnce;
 
 /// The part of the RSTs of a service that one moment has to explain, in percent.
@@ -41,30 +42,62 @@ enum Ending {
 }
 
 /// A moment that explains nearly all RSTs of a group.
-pub struct AtOnce {
+pub struct AtOnce<'a> {
     moment: ClosedAtOnce,
     ending: Ending,
+    /// The processes, and what each of them closed.
+    rows: Vec<(&'a PairRow, ClosedAtOnce)>,
+    /// Number of RSTs of the group that were at other times.
+    others: u64,
+}
+
+impl AtOnce<'_> {
+    /// Adds the RSTs of that moment, and no others.
+    pub fn explain(&self, all: &mut Explained) {
+        for (row, moment) in &self.rows {
+            for reason in REASONS {
+                let who = super::name(row.answerable());
+                all.add(ResetDirection::Sent, reason, who, moment.of(reason));
+            }
+        }
+    }
+
+    /// Connections that each row closed with SO_LINGER 0 then.
+    pub fn lingers(&self) -> impl Iterator<Item = (&PairRow, u64)> {
+        let rows = self.rows.iter();
+        rows.map(|(row, moment)| (*row, moment.of(ResetReason::LingerZero)))
+    }
 }
 
 /// The moment that explains the RSTs of a group, if it is known what happened then.
-pub fn of(facts: &DoctorFacts, group: &Group<'_>) -> Option<AtOnce> {
-    let moments = || {
-        let rows = group.rows.iter();
-        rows.map(|row| (*row, row.counts.closings.most()))
-            .filter(|(_, (moment, _))| moment.resets > 0)
-    };
-    let (_, (greatest, _)) = moments().max_by_key(|(_, (moment, _))| moment.resets)?;
-    let is_together =
-        |moment: &ClosedAtOnce| moment.first_ns.abs_diff(greatest.first_ns) <= TOGETHER_NS;
+pub fn of<'a>(facts: &DoctorFacts, group: &Group<'a>) -> Option<AtOnce<'a>> {
+    if has_waited(group) {
+        return None;
+    }
+    // A process that closed only some proves nothing: it may have done so at that time by chance.
+    let moments = group.rows.iter().map(|row| {
+        let exited_at = exited_at(facts, row);
+        (*row, row.counts.closings.most(exited_at))
+    });
+    let mut moments: Vec<_> = moments
+        .filter(|(_, (moment, _))| moment.resets >= SOME)
+        .collect();
+    moments.sort_by_key(|(_, (moment, _))| std::cmp::Reverse(moment.resets));
+    let (_, (greatest, _)) = *moments.first()?;
     let mut sum = ClosedAtOnce::default();
     let mut have_exited = true;
-    for (row, (moment, is_last)) in moments().filter(|(_, (moment, _))| is_together(moment)) {
-        sum.join(&moment);
-        have_exited &= is_last && has_exited(facts, row, &moment);
+    let mut rows = Vec::new();
+    for (row, (moment, is_last)) in moments {
+        let is_together = moment.first_ns.abs_diff(greatest.first_ns) <= TOGETHER_NS;
+        if rows.is_empty() || (is_together && sum.overlaps(&moment)) {
+            sum.join(&moment);
+            have_exited &= is_last && has_exited(facts, row, &moment);
+            rows.push((row, moment));
+        }
     }
     let sent = &group.counts.deaths.reset_sent;
     let all: u64 = REASONS.into_iter().map(|reason| sent.of(reason)).sum();
-    if sum.resets < SOME || sum.resets * 100 < all * MOST_PERCENT {
+    if sum.resets * 100 < all * MOST_PERCENT {
         return None;
     }
     // Connections that nobody had accepted, and no others: the listener closed.
@@ -78,47 +111,62 @@ pub fn of(facts: &DoctorFacts, group: &Group<'_>) -> Option<AtOnce> {
     Some(AtOnce {
         moment: sum,
         ending,
+        rows,
+        others: all.saturating_sub(sum.resets),
     })
+}
+
+/// Whether a client closed its connections after the same time without data: that is a timeout, also if it then exited.
+fn has_waited(group: &Group<'_>) -> bool {
+    let mut patterns = REASONS
+        .into_iter()
+        .filter_map(|reason| group.pattern(ResetDirection::Sent, reason));
+    let has_timeout = |pattern: &ResetPattern| {
+        common(&pattern.quiet).is_some_and(|waited| waited.min_ns >= PAUSE_NS)
+    };
+    group.side == Side::Client && patterns.any(has_timeout)
+}
+
+/// When a process was seen to have exited, CLOCK_MONOTONIC in nanoseconds.
+fn exited_at(facts: &DoctorFacts, row: &PairRow) -> Option<u64> {
+    let process = row.process.as_ref()?;
+    facts.exited.get(&process.key).map(|at| at.mono_ns)
 }
 
 /// Whether a process was seen to have exited just after a moment.
 fn has_exited(facts: &DoctorFacts, row: &PairRow, moment: &ClosedAtOnce) -> bool {
-    let process = row.process.as_ref();
-    let exited = process.and_then(|process| facts.exited.get(&process.key));
-    exited
-        .is_some_and(|at| moment.first_ns <= at.mono_ns && at.mono_ns <= moment.last_ns + EXITED_NS)
+    let until_ns = moment.last_ns.saturating_add(EXITED_NS);
+    exited_at(facts, row).is_some_and(|at_ns| (moment.first_ns..=until_ns).contains(&at_ns))
 }
 
 /// The finding for one service. That clients exit with connections open is no fault: these have none, and no other.
-pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce) -> Option<Explanation> {
+pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce<'_>) -> Option<Explanation> {
     let mut explains = Explained::default();
-    for reason in REASONS {
-        explains.add_group(group, ResetDirection::Sent, reason);
-    }
-    let AtOnce { moment, ending } = at_once;
+    at_once.explain(&mut explains);
+    let AtOnce { moment, ending, .. } = at_once;
     let met_open = group.of_sent(ResetReason::DataAfterClose, |pattern| pattern.met_open);
     let failed = moment.lost();
     let certain = met_open
+        .min(moment.late)
         .saturating_add(moment.resets - moment.late)
-        .saturating_add(moment.unanswered)
         .min(failed);
     let share = Share::of(facts, group, failed);
     let severity = match group.side {
         Side::Server => share.severity_of(certain)?.min(Severity::Warning),
         _ => return None,
     };
-    let who = group.who(|counts: &PairCounts| {
-        REASONS
-            .into_iter()
-            .map(|reason| counts.deaths.reset_sent.of(reason))
-            .sum()
-    });
+    let rows = at_once.rows.iter();
+    let who = processes(rows.map(|(row, moment)| (row.process.as_deref(), moment.resets)));
     let name = title(&who);
     let place = group.destination;
     let connections = moment.connections();
-    let lost = match certain >= failed {
-        true => format!("{failed} requests were lost"),
-        false => format!("{} were reset", moment.resets),
+    let in_order = failed.saturating_sub(moment.resets);
+    let lost = match in_order {
+        0 => format!("{} were reset", moment.resets),
+        1.. => format!(
+            "{} were reset, and {in_order} more may have lost a request",
+            moment.resets
+        ),
     };
     let mut evidence = vec![format!(
         "{name} in namespace {} closed {connections} connections of {place} within {}: all were open, or waited for accept(), when the first was closed",
@@ -129,7 +177,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce) -> Option<
         Ending::Exited => format!(
             "{name} closed nothing afterwards, and no longer runs: stopped, reloaded, restarted, killed or crashed"
         ),
-        Ending::Closed => "it still runs, or its end was not seen: a reload, a stop, or a command that closes connections"
+        Ending::Closed => "it still runs, or its end was not seen: a reload, a stop, a command that closes connections, or one answer \
+            to all of them, such as 503 when what it needs has failed"
             .to_owned(),
     });
     if let Some((min_ns, max_ns)) = moment.idle_ns
@@ -142,12 +191,17 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce) -> Option<
         ));
     }
     evidence.push(format!(
-        "{} lost a request: {} were reset, as their clients had sent one or sent one then; {} had one without an answer, and \
-         ended without a RST",
+        "{} may have lost a request: {} were reset, in most cases as their clients had sent data that was not read, or sent some \
+         then; {in_order} ended without a RST, and had received data last",
         share.words(),
-        moment.resets,
-        failed - moment.resets.min(failed)
+        moment.resets
     ));
+    if at_once.others > 0 {
+        evidence.push(format!(
+            "{} more RSTs of this service were at other times: this is not their cause",
+            at_once.others
+        ));
+    }
     if met_open == 0 && moment.late > 0 {
         evidence.push(LIKE_CLOSE_NOTIFY.to_owned());
     }
@@ -194,7 +248,7 @@ fn finding(
             format!(
                 "{name} on {place} closed {connections} connections at one moment, as a reload or a stop does: {lost}"
             ),
-            "see what happened then: a reload, a restart, a command such as redis' CLIENT KILL",
+            "see what happened then: a reload, a restart, a command such as redis' CLIENT KILL, an error that all clients got",
         ),
     };
     Finding {
@@ -214,6 +268,9 @@ fn finding(
             "have clients try a request again that failed on a connection they had used before, if it may be repeated".to_owned(),
         ],
         settings: Vec::new(),
-        do_not: vec!["keep-alive timeouts or lingering_close: no timeout and no unread body has caused this".to_owned()],
+        do_not: vec![match ending {
+            Ending::Exited => "keep-alive timeouts or lingering_close: no timeout and no unread body has caused this".to_owned(),
+            Ending::Closed => "keep-alive timeouts: none has closed these connections".to_owned(),
+        }],
     }
 }

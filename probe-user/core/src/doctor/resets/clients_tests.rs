@@ -2,7 +2,6 @@
 
 use super::causes::{AT_MS, MS, facts_of};
 use super::*;
-use crate::model::listener::ListenerSample;
 
 #[test]
 fn who_answers_again_was_down() {
@@ -49,20 +48,6 @@ fn who_answers_again_was_down() {
         "{}",
         again[0].title
     );
-    let mut facts = facts_of(&events(None), 40);
-    let listener = |local: &str| ListenerSample {
-        netns: samples::NETNS,
-        cookie: 1,
-        local: local.parse().unwrap(),
-        queued: 0,
-        backlog: 128,
-        drops: None,
-        holders: Vec::new(),
-    };
-    facts.listeners = vec![listener("10.0.0.3:80"), listener("0.0.0.0:81")];
-    assert_eq!(ids(&check(&facts))[0].1, Severity::Critical);
-    facts.listeners.push(listener("0.0.0.0:80"));
-    assert_eq!(ids(&check(&facts))[0].1, Severity::Warning);
 }
 
 #[test]

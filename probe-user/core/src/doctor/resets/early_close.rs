@@ -8,21 +8,36 @@ use super::super::facts::DoctorFacts;
 use super::super::finding::Finding;
 use super::group::{Group, named_others, title};
 use super::share::Share;
-use super::{Explained, Explanation, keepalive};
+use super::{Explained, Explanation, keepalive, limit};
+use crate::model::pairs::PairCounts;
 
 /// Finds it for one service.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     if group.side != Side::Server {
         return None;
     }
-    // Those of a keep-alive race are explained there.
-    let of_race = keepalive::unread(group);
-    let unread = group.sent(ResetReason::UnreadData).saturating_sub(of_race);
+    // Those of a keep-alive race, and of a limit of connections, are explained there.
+    let in_time = keepalive::InTime::of(group);
     let is_late = !keepalive::is_race(group);
-    let late = match is_late {
-        true => group.sent(ResetReason::DataAfterClose),
+    let of_reason = |counts: &PairCounts, reason| {
+        let limited = counts
+            .patterns
+            .of(ResetDirection::Sent, reason)
+            .map_or(0, |pattern| limit::part(group, pattern));
+        let sent = counts.deaths.reset_sent.of(reason);
+        sent.saturating_sub(limited)
+    };
+    let unread_of = |counts: &PairCounts| {
+        of_reason(counts, ResetReason::UnreadData).saturating_sub(in_time.counted(counts))
+    };
+    let late_of = |counts: &PairCounts| match is_late {
+        true => of_reason(counts, ResetReason::DataAfterClose),
         false => 0,
     };
+    let sum = |number: &dyn Fn(&PairCounts) -> u64| -> u64 {
+        group.rows.iter().map(|row| number(&row.counts)).sum()
+    };
+    let (unread, late) = (sum(&unread_of), sum(&late_of));
     let share = Share::of(facts, group, unread + late);
     let met_open = match is_late {
         true => group
@@ -30,23 +45,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             .map_or(0, |pattern| pattern.met_open),
         false => 0,
     };
-    let severity = share.severity_of(unread.saturating_add(met_open))?;
-    let number = |counts: &crate::model::pairs::PairCounts| {
-        let sent = &counts.deaths.reset_sent;
-        let late = match is_late {
-            true => sent.of(ResetReason::DataAfterClose),
-            false => 0,
-        };
-        let pattern = counts
-            .patterns
-            .of(ResetDirection::Sent, ResetReason::UnreadData);
-        let of_race = match is_late {
-            true => 0,
-            false => pattern.map_or(0, |pattern| pattern.unread_after_pause),
-        };
-        sent.of(ResetReason::UnreadData).saturating_sub(of_race) + late
-    };
-    let who = group.who(number);
+    let severity = share.severity_of(unread.saturating_add(met_open.min(late)))?;
+    let who = group.who(|counts| unread_of(counts) + late_of(counts));
     let place = group.destination;
     let mut evidence = vec![format!(
         "{} of {place} in namespace {} were reset: {unread} were closed with data unread (unread_data), {late} \
@@ -63,23 +63,35 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     if unread == 0 && met_open == 0 {
         evidence.push(keepalive::LIKE_CLOSE_NOTIFY.to_owned());
     }
-    let patterns = [ResetReason::UnreadData, ResetReason::DataAfterClose]
-        .into_iter()
-        .filter(|reason| *reason == ResetReason::UnreadData || is_late)
-        .filter_map(|reason| group.pattern(ResetDirection::Sent, reason));
-    let ends = patterns.flat_map(|pattern| &pattern.other_ends);
+    let patterns = || {
+        [ResetReason::UnreadData, ResetReason::DataAfterClose]
+            .into_iter()
+            .filter(|reason| *reason == ResetReason::UnreadData || is_late)
+            .filter_map(|reason| group.pattern(ResetDirection::Sent, reason))
+    };
+    let at_once: u64 = patterns().map(|it| it.answered_at_once).sum();
+    let may_be_limit = at_once * 2 > unread + late;
+    if may_be_limit {
+        evidence.push(format!(
+            "{at_once} of them were closed within 0.1 s after the handshake, with 512 bytes or fewer sent: so does a server that \
+             answers early, and one that has reached its limit of connections"
+        ));
+    }
+    let ends = patterns().flat_map(|pattern| &pattern.other_ends);
     evidence.extend(named_others("clients on this host", ends));
+    let mut to_do = vec![
+        "have the server read the request to its end before it closes, also where it answers early (413, 401, 503)".to_owned(),
+        "or close lingering: shutdown() for writing, then read until the client closes (nginx: lingering_close always, \
+         lingering_timeout; node: request.resume() before response.end())"
+            .to_owned(),
+    ];
+    if may_be_limit {
+        to_do.push(format!("if its log says so: {}", limit::COMPARE));
+    }
+    to_do.push("see them one by one: twtrace trace --event reset".to_owned());
     let mut explains = Explained::default();
-    if of_race > 0 {
-        explains.add_rows(group, ResetReason::UnreadData, |pattern| {
-            pattern.count - pattern.unread_after_pause
-        });
-    } else {
-        explains.add_group(group, ResetDirection::Sent, ResetReason::UnreadData);
-    }
-    if is_late {
-        explains.add_group(group, ResetDirection::Sent, ResetReason::DataAfterClose);
-    }
+    explains.add_counted(group, ResetReason::UnreadData, unread_of);
+    explains.add_counted(group, ResetReason::DataAfterClose, late_of);
     Some(Explanation {
         finding: Finding {
             id: "request_not_read",
@@ -94,15 +106,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 "netns": group.netns, "local": place.local(), "share": share.figures(),
                 "unread_data": unread, "data_after_close": late, "resets_by": advice::figures(&who),
             }),
-            to_do: vec![
-                "have the server read the request to its end before it closes, also where it answers early (413, \
-                 401, 503)"
-                    .to_owned(),
-                "or close lingering: shutdown() for writing, then read until the client closes (nginx: \
-                 lingering_close always, lingering_timeout; node: request.resume() before response.end())"
-                    .to_owned(),
-                "see them one by one: twtrace trace --event reset".to_owned(),
-            ],
+            to_do,
             settings: Vec::new(),
             do_not: vec![
                 "larger socket buffers or keepalive: the RST is sent because data is unread, however much room there is"

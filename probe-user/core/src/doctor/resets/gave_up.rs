@@ -5,11 +5,11 @@ use twtrace_wire::{ResetDirection, ResetReason, Side};
 
 use super::super::advice;
 use super::super::facts::DoctorFacts;
-use super::super::finding::{Finding, Severity};
+use super::super::finding::Finding;
 use super::both::{PAUSE_NS, common, range, similar};
 use super::group::{Group, named_others, title};
 use super::share::Share;
-use super::{Explained, Explanation};
+use super::{Explained, Explanation, passed_on};
 
 /// Finds it for the clients of one destination.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
@@ -26,11 +26,11 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let name = title(&who);
     let place = group.destination;
     let timeout = pattern.and_then(|pattern| common(&pattern.quiet));
-    let passed_on = pattern.map_or(0, |pattern| pattern.passed_on);
     // A proxy whose client has left closes its own connection too.
-    if passed_on * 2 > failed {
-        return Some(passed(facts, group, share, severity, passed_on));
+    if pattern.is_some_and(passed_on::is_proven) {
+        return passed_on::find(facts, group, ResetReason::DataAfterClose);
     }
+    let passed_on = pattern.map_or(0, |pattern| pattern.passed_on);
     let mut evidence = vec![format!(
         "{} to {place} in namespace {} were closed before the peer had sent all: {}",
         share.words(),
@@ -51,6 +51,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
              send a greeting first"
         ));
     }
+    evidence.extend(passed_on::may_be(&name, passed_on, failed));
     let is_timeout = timeout.filter(|it| it.min_ns >= PAUSE_NS);
     let after = is_timeout.map_or(String::new(), |it| format!(" after {}", similar(it)));
     let mut explains = Explained::default();
@@ -91,54 +92,4 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         },
         explains,
     })
-}
-
-/// A proxy whose clients leave.
-fn passed(
-    facts: &DoctorFacts,
-    group: &Group<'_>,
-    share: Share,
-    severity: Severity,
-    passed_on: u64,
-) -> Explanation {
-    let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::DataAfterClose));
-    let name = title(&who);
-    let place = group.destination;
-    let mut explains = Explained::default();
-    explains.add_group(group, ResetDirection::Sent, ResetReason::DataAfterClose);
-    Explanation {
-        finding: Finding {
-            id: "client_gives_up",
-            severity,
-            title: format!(
-                "clients of {name} leave before the answer, and it closes its connections to {place}: {} ended so",
-                share.short()
-            ),
-            evidence: vec![
-                format!(
-                    "{} to {place} in namespace {} were closed before the peer had sent all: {}",
-                    share.words(),
-                    facts.name(group.netns),
-                    advice::list(&who)
-                ),
-                format!(
-                    "{passed_on} of them were closed just after {name} had received a RST from a client of its own: it passes on \
-                     that end, and is not its cause"
-                ),
-            ],
-            figures: json!({
-                "netns": group.netns, "remote": place.remote(), "share": share.figures(),
-                "waited_ns": null, "passed_on": passed_on, "resets_by": advice::figures(&who),
-            }),
-            to_do: vec![
-                format!(
-                    "find out which clients of {name} leave, and after which time: its access log (nginx: status 499; haproxy: C in the termination state)"
-                ),
-                format!("or why {place} takes longer than they wait"),
-            ],
-            settings: Vec::new(),
-            do_not: vec![format!("timeouts of {name}: its clients close first")],
-        },
-        explains,
-    }
 }

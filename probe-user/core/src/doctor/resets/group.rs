@@ -142,7 +142,7 @@ impl Group<'_> {
 }
 
 /// Such as `curl(7)`, or `curl (12 processes)`, with their figures, the greatest first.
-fn processes<'a>(rows: impl Iterator<Item = (Option<&'a Process>, u64)>) -> Vec<(String, u64)> {
+pub fn processes<'a>(rows: impl Iterator<Item = (Option<&'a Process>, u64)>) -> Vec<(String, u64)> {
     let mut by_comm: BTreeMap<String, (u64, BTreeSet<String>)> = BTreeMap::new();
     for (process, number) in rows.filter(|(_, number)| *number > 0) {
         let comm = process.map_or(NOBODY.to_owned(), |it| it.comm.text().to_string());

@@ -9,8 +9,9 @@ use super::super::finding::{Finding, Severity};
 use super::both::{self, PAUSE_NS, range, rounded, similar};
 use super::group::{Group, named_others, title};
 use super::share::Share;
-use super::{Explained, Explanation, SOME};
+use super::{Explained, Explanation, SOME, limit};
 use crate::event::timestamp::SECOND_NS;
+use crate::model::pairs::PairCounts;
 use crate::model::resets::ResetPattern;
 use crate::model::resets::spread::Similar;
 
@@ -33,14 +34,39 @@ pub fn is_race(group: &Group<'_>) -> bool {
     })
 }
 
-/// Requests of a race that came in time, and that the server did not read any more: their connections had been idle, and they
-/// are no separate matter.
-pub fn unread(group: &Group<'_>) -> u64 {
-    match is_race(group) {
-        true => group.of_sent(ResetReason::UnreadData, |pattern| {
-            pattern.unread_after_pause
-        }),
-        false => 0,
+/// Requests of a race that came in time, and that the server did not read any more: their connections had been idle for the
+/// timeout of the late ones, and they are no separate matter. A few late ones prove no timeout.
+#[derive(Clone, Copy, Debug)]
+pub struct InTime(Option<(u64, u64)>);
+
+impl InTime {
+    /// Those of a service.
+    pub fn of(group: &Group<'_>) -> Self {
+        let quiet = pattern(group).filter(|_| is_race(group));
+        let timeout = quiet.and_then(|pattern| both::timeout(&pattern.quiet));
+        Self(timeout.map(|it| {
+            let slack_ns = (it.min_ns / 10).max(SECOND_NS / 20);
+            (it.min_ns.saturating_sub(slack_ns), it.max_ns + slack_ns)
+        }))
+    }
+
+    /// Their number among the RSTs for unread data of one process.
+    pub fn among(self, pattern: &ResetPattern) -> u64 {
+        self.0
+            .map_or(0, |(min_ns, max_ns)| pattern.pause.within(min_ns, max_ns))
+    }
+
+    /// The same in its figures.
+    pub fn counted(self, counts: &PairCounts) -> u64 {
+        let pattern = counts
+            .patterns
+            .of(ResetDirection::Sent, ResetReason::UnreadData);
+        pattern.map_or(0, |pattern| self.among(pattern))
+    }
+
+    /// The same of all processes of a service.
+    pub fn total(self, group: &Group<'_>) -> u64 {
+        group.rows.iter().map(|row| self.counted(&row.counts)).sum()
     }
 }
 
@@ -62,14 +88,17 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         return None;
     }
     let pattern = pattern(group)?;
-    let unread = unread(group);
-    let share = Share::of(facts, group, pattern.count.saturating_add(unread));
+    let in_time = InTime::of(group);
+    let unread = in_time.total(group);
+    // Those of a limit of connections are explained there.
+    let late = pattern.count - limit::part(group, pattern);
+    let share = Share::of(facts, group, late.saturating_add(unread));
     let severity = share.severity_of(pattern.met_open.saturating_add(unread))?;
     let who = group.who(|counts| {
         let sent = |reason| counts.patterns.of(ResetDirection::Sent, reason);
-        let late = sent(ResetReason::DataAfterClose).map_or(0, |pattern| pattern.count);
-        let in_time = sent(ResetReason::UnreadData).map_or(0, |pattern| pattern.unread_after_pause);
-        late + in_time
+        let late = sent(ResetReason::DataAfterClose)
+            .map_or(0, |pattern| pattern.count - limit::part(group, pattern));
+        late + in_time.counted(counts)
     });
     let name = title(&who);
     let timeout = both::timeout(&pattern.quiet);
@@ -116,12 +145,12 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     }
     evidence.extend(named_others("clients on this host", &pattern.other_ends));
     let mut explains = Explained::default();
-    explains.add_group(group, ResetDirection::Sent, ResetReason::DataAfterClose);
-    if unread > 0 {
-        explains.add_rows(group, ResetReason::UnreadData, |pattern| {
-            pattern.unread_after_pause
-        });
-    }
+    explains.add_rows(group, ResetReason::DataAfterClose, |pattern| {
+        pattern.count - limit::part(group, pattern)
+    });
+    explains.add_rows(group, ResetReason::UnreadData, |pattern| {
+        in_time.among(pattern)
+    });
     let figures = json!({
         "netns": group.netns, "local": place.local(), "remote": null, "share": share.figures(),
         "idle_ns": timeout.map(|it| it.max_ns), "resets_by": advice::figures(&who),

@@ -16,6 +16,10 @@ use crate::model::resets::ResetPattern;
 const MOST_PERCENT: u64 = 80;
 const REASONS: [ResetReason; 2] = [ResetReason::UnreadData, ResetReason::DataAfterClose];
 
+/// What to do about a limit.
+pub const COMPARE: &str = "compare its limit with its connections (sshd: MaxStartups, PerSourceMaxStartups; redis: maxclients, INFO \
+    stats: rejected_connections; databases: max_connections; proxies: limits for each address)";
+
 /// Whether nearly all RSTs of a service over unread requests are of connections that it closed right after accept().
 pub fn is_limit(group: &Group<'_>) -> bool {
     let sum = |number: fn(&ResetPattern) -> u64| -> u64 {
@@ -30,19 +34,31 @@ pub fn is_limit(group: &Group<'_>) -> bool {
         && refused * 100 >= sum(|pattern| pattern.count) * MOST_PERCENT
 }
 
+/// The RSTs of a pattern that are of these, if a service has a limit.
+pub fn part(group: &Group<'_>, pattern: &ResetPattern) -> u64 {
+    match is_limit(group) {
+        true => pattern.right_after_accept,
+        false => 0,
+    }
+}
+
 /// Finds it for one service.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     if !is_limit(group) {
         return None;
     }
-    let unread = group.sent(ResetReason::UnreadData);
-    let late = group.sent(ResetReason::DataAfterClose);
+    let refused = |reason| group.of_sent(reason, |pattern| pattern.right_after_accept);
+    let unread = refused(ResetReason::UnreadData);
+    let late = refused(ResetReason::DataAfterClose);
     let met_open = group.of_sent(ResetReason::DataAfterClose, |pattern| pattern.met_open);
     let share = Share::of(facts, group, unread + late);
-    let severity = share.severity_of(unread.saturating_add(met_open))?;
+    let severity = share.severity_of(unread.saturating_add(met_open.min(late)))?;
     let who = group.who(|counts| {
-        let sent = &counts.deaths.reset_sent;
-        REASONS.into_iter().map(|reason| sent.of(reason)).sum()
+        let patterns = REASONS.into_iter();
+        patterns
+            .filter_map(|reason| counts.patterns.of(ResetDirection::Sent, reason))
+            .map(|pattern| pattern.right_after_accept)
+            .sum()
     });
     let name = title(&who);
     let place = group.destination;
@@ -62,8 +78,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         advice::list(&who)
     )];
     evidence.push(
-        "the server sent a line or nothing and did not read what its clients sent first: so does a server that has reached its \
-         limit of connections. The RST may also remove the line that says why"
+        "the server gave no answer: it sent nothing, or a line before anything had come. So does a server that has reached its \
+         limit of connections, and one that rejects certain clients. The RST may also remove the line that says why"
             .to_owned(),
     );
     evidence.extend(named_others(
@@ -72,14 +88,15 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     ));
     let mut explains = Explained::default();
     for reason in REASONS {
-        explains.add_group(group, ResetDirection::Sent, reason);
+        explains.add_rows(group, reason, |pattern| pattern.right_after_accept);
     }
     Some(Explanation {
         finding: Finding {
             id: "connection_limit",
             severity,
             title: format!(
-                "{name} on {place} closes connections right after it has accepted them, as at a limit of connections: {}",
+                "{name} on {place} closes connections right after it has accepted them, without an answer, as at a limit of \
+                 connections: {}",
                 share.short()
             ),
             evidence,
@@ -88,9 +105,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 "unread_data": unread, "data_after_close": late, "resets_by": advice::figures(&who),
             }),
             to_do: vec![
-                "read its log, and compare its limit with its connections (sshd: MaxStartups, PerSourceMaxStartups; redis: \
-                 maxclients, INFO stats: rejected_connections; databases: max_connections; proxies: limits for each address)"
-                    .to_owned(),
+                format!("read its log, and {COMPARE}"),
                 format!(
                     "see who has connections open: {}",
                     facts.command(
@@ -99,7 +114,9 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                     )
                 ),
                 "raise the limit, or have clients keep and share connections (a pool)".to_owned(),
-                "if it has no such limit, it answers without reading: have it read first what its clients send".to_owned(),
+                "if it has no such limit, look for a rule that rejects these clients (deny lists; nginx: return 444), and have \
+                 it read first what its clients send"
+                    .to_owned(),
             ],
             settings: Vec::new(),
             do_not: vec![

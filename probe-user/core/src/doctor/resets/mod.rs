@@ -9,14 +9,15 @@ mod keepalive;
 mod limit;
 mod listener_closed;
 mod not_listening;
+mod passed_on;
 mod received;
 mod share;
 mod unread_answer;
 mod waited;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use twtrace_wire::{ResetDirection, ResetReason, Side};
+use twtrace_wire::{ProcessKey, ResetDirection, ResetReason, Side};
 
 use super::facts::DoctorFacts;
 use super::finding::Finding;
@@ -24,7 +25,7 @@ use super::reset_storm;
 use crate::event::answerable::Answerable;
 use crate::event::words::Word;
 use crate::model::destination::Destination;
-use crate::model::pairs;
+use crate::model::pairs::{self, PairCounts, PairRow};
 use crate::model::resets::ResetPattern;
 use group::Group;
 
@@ -63,9 +64,21 @@ impl Explained {
         reason: ResetReason,
         number: impl Fn(&ResetPattern) -> u64,
     ) {
+        self.add_counted(group, reason, |counts| {
+            let pattern = counts.patterns.of(ResetDirection::Sent, reason);
+            pattern.map_or(0, &number)
+        });
+    }
+
+    /// The same by the figures of each row.
+    fn add_counted(
+        &mut self,
+        group: &Group<'_>,
+        reason: ResetReason,
+        number: impl Fn(&PairCounts) -> u64,
+    ) {
         for row in &group.rows {
-            let pattern = row.counts.patterns.of(ResetDirection::Sent, reason);
-            let count = pattern.map_or(0, &number);
+            let count = number(&row.counts);
             self.add(ResetDirection::Sent, reason, name(row.answerable()), count);
         }
     }
@@ -148,10 +161,8 @@ fn explained(facts: &DoctorFacts, explanations: &[Explanation]) -> Explained {
     // Clients that exited with connections open: no fault, and no finding.
     let groups = group::groups(facts);
     let of_clients = groups.iter().filter(|group| group.side == Side::Client);
-    for group in of_clients.filter(|group| at_once::of(facts, group).is_some()) {
-        for reason in at_once::REASONS {
-            all.add_group(group, ResetDirection::Sent, reason);
-        }
+    for at_once in of_clients.filter_map(|group| at_once::of(facts, group)) {
+        at_once.explain(&mut all);
     }
     for row in &facts.pairs {
         let who = name(row.answerable());
@@ -200,10 +211,8 @@ fn explanations(facts: &DoctorFacts) -> Vec<Explanation> {
 /// What a service did to its connections: each RST has one cause.
 fn of_service(facts: &DoctorFacts, group: &Group<'_>) -> Vec<Explanation> {
     let mut all: Vec<Explanation> = limit::find(facts, group).into_iter().collect();
-    if !limit::is_limit(group) {
-        all.extend(early_close::find(facts, group));
-        all.extend(keepalive::find(facts, group));
-    }
+    all.extend(early_close::find(facts, group));
+    all.extend(keepalive::find(facts, group));
     all.extend(listener_closed::find(facts, group));
     all
 }
@@ -221,18 +230,32 @@ fn of_clients(facts: &DoctorFacts, group: &Group<'_>) -> Vec<Explanation> {
     all.into_iter().flatten().collect()
 }
 
-/// Connections closed with SO_LINGER 0 that other findings explain: the services and destinations, by namespace.
-pub fn lingers_explained(facts: &DoctorFacts) -> BTreeSet<(u32, u32, Destination)> {
+/// A row of a namespace: its side, destination and process.
+pub type RowKey = (u32, u32, Destination, ProcessKey);
+
+/// The key of a row.
+pub fn row_key(row: &PairRow) -> RowKey {
+    let key = row.answerable().key();
+    (row.netns, row.side as u32, row.destination, key)
+}
+
+/// How many connections of each row were closed with SO_LINGER 0 as other findings explain.
+pub fn lingers_explained(facts: &DoctorFacts) -> BTreeMap<RowKey, u64> {
     let groups = group::groups(facts);
     let lingering = groups
         .iter()
         .filter(|group| group.sent(ResetReason::LingerZero) > 0);
-    let explained = lingering.filter(|group| {
-        at_once::of(facts, group).is_some() || waited::find(facts, group).is_some()
-    });
+    let mut explained = BTreeMap::new();
+    for group in lingering {
+        if let Some(at_once) = at_once::of(facts, group) {
+            let rows = at_once.lingers();
+            explained.extend(rows.map(|(row, count)| (row_key(row), count)));
+        } else if waited::find(facts, group).is_some() {
+            let rows = group.rows.iter();
+            explained.extend(rows.map(|row| (row_key(row), waited::of_row(group, row))));
+        }
+    }
     explained
-        .map(|group| (group.netns, group.side as u32, group.destination))
-        .collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::{Explained, Explanation};
 use crate::event::Timestamp;
 use crate::event::quantity::duration;
 use crate::model::destination::Destination;
+use crate::model::resets::ResetPattern;
 
 /// Health checks try again at this rate or below, per second and destination.
 const CHECKS_PER_S: f64 = 1.0;
@@ -31,12 +32,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let name = title(&who);
     let place = group.destination;
     let pattern = group.pattern(ResetDirection::Received, ResetReason::Refused);
-    let by_kernel = pattern.map_or(0, |pattern| {
-        let ends = pattern.other_ends.iter();
-        ends.filter(|end| end.unattributed == Some(Unattributed::NoSocket))
-            .map(|end| end.count)
-            .sum()
-    });
+    let by_kernel = pattern.map_or(0, by_kernel);
+    let is_interrupted = group.counts.outage.is_some_and(|it| it.is_interrupted());
     let is_here =
         pattern.is_some_and(|pattern| pattern.same_host == pattern.count) || by_kernel > 0;
     let mut evidence = vec![format!(
@@ -66,6 +63,13 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 duration(last.mono_ns.saturating_sub(first.mono_ns))
             ),
         });
+    }
+    if is_interrupted {
+        evidence.push(
+            "connections were established between two of them: only some are refused, by one of several servers behind that \
+             address, by a limit in a firewall, or as the service starts and ends again and again"
+                .to_owned(),
+        );
     }
     if is_slow {
         evidence.push(
@@ -98,7 +102,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         "see whether something listens: {}",
         facts.command(group.netns, &show)
     );
-    let to_do = match (by_kernel, is_here) {
+    let mut to_do = match (by_kernel, is_here) {
         _ if again => vec![
             "nothing, if it was restarted on purpose; else see in its log why it was down".to_owned(),
             "for restarts without refused connects: let the next instance take over the listener (systemd socket units, reloads \
@@ -120,6 +124,10 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 .to_owned(),
         ],
     };
+    if is_interrupted {
+        let some = "find out which of the servers behind that address refuses, or whether the service starts again and again";
+        to_do.insert(0, some.to_owned());
+    }
     Some(Explanation {
         finding: Finding {
             id: "connection_refused",
@@ -130,6 +138,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             },
             title: if again {
                 format!("{place} was down and answers again: {name} was refused {refused} times")
+            } else if is_interrupted {
+                format!("{place} refuses some connections: {name} was refused {refused} times")
             } else if by_kernel > 0 {
                 format!("nobody listened on {place}: {name} was refused {refused} times")
             } else {
@@ -152,25 +162,28 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     })
 }
 
-/// Whether a connection was established after the last refusal; or the refusals are those of this host's kernel, and something
-/// listens there now.
+/// Whether connections are taken again, and none was between two refusals: they were seen; or the refusals are those of this
+/// host's kernel, and a new listener has the address.
 fn answers_again(facts: &DoctorFacts, group: &Group<'_>) -> bool {
     let pattern = group.pattern(ResetDirection::Received, ResetReason::Refused);
-    let Some(pattern) = pattern else {
+    let (Some(pattern), Some(outage)) = (pattern, group.counts.outage) else {
         return false;
     };
-    let was_taken = pattern
-        .seen
-        .is_some_and(|(_, last)| group.counts.last_began_ns > last.mono_ns);
-    let of_kernel = pattern.other_ends.iter();
-    let is_of_kernel = of_kernel
-        .into_iter()
-        .any(|end| end.unattributed == Some(Unattributed::NoSocket));
-    let listens = match group.destination {
-        Destination::Remote(remote) => is_of_kernel && facts.listens(group.netns, remote),
-        _ => false,
+    let (Some((_, last)), Destination::Remote(remote)) = (pattern.seen, group.destination) else {
+        return false;
     };
-    was_taken || listens
+    let is_of_kernel = by_kernel(pattern) == pattern.count;
+    let is_local = is_of_kernel && pattern.same_host == pattern.count;
+    let listens = is_local && facts.listens_since(group.netns, remote, last.mono_ns);
+    !outage.is_interrupted() && (outage.is_over() || listens)
+}
+
+/// Refusals that this host's kernel sent.
+fn by_kernel(pattern: &ResetPattern) -> u64 {
+    let ends = pattern.other_ends.iter();
+    ends.filter(|end| end.unattributed == Some(Unattributed::NoSocket))
+        .map(|end| end.count)
+        .sum()
 }
 
 /// Time of day, such as `14:03:07`.

@@ -67,7 +67,7 @@ fn event(rst: &Rst, port: u16) -> Event {
     event
 }
 
-fn pairs_of(rsts: &[Rst], count: u16) -> Vec<pairs::PairRow> {
+fn pairs_of(rsts: &[Rst], count: u16) -> Vec<PairRow> {
     let mut pairs = Pairs::default();
     for port in 0..count {
         for rst in rsts {
@@ -358,3 +358,9 @@ mod causes;
 
 #[path = "clients_tests.rs"]
 mod clients;
+
+#[path = "doubtful_tests.rs"]
+mod doubtful;
+
+#[path = "refused_tests.rs"]
+mod refused;

@@ -1,4 +1,4 @@
-//! Clients that close with the answer unread.
+//! Clients that close with data unread: an answer, or what a server sent without a request.
 
 use serde_json::json;
 use twtrace_wire::{ResetDirection, ResetReason, Side};
@@ -10,16 +10,23 @@ use super::super::reset_storm;
 use super::group::{Group, named_others, title};
 use super::share::Share;
 use super::{Explained, Explanation};
+use crate::model::resets::ResetPattern;
 
 /// Finds it for the clients of one destination: a notice, since clients may go away. Many of these are a storm.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
-    let unread = group.sent(ResetReason::UnreadData);
-    if group.side != Side::Client || reset_storm::is_storm(facts, unread) {
+    if group.side != Side::Client || reset_storm::is_storm(facts, total(facts)) {
         return None;
     }
+    let number = |pattern: &ResetPattern| pattern.count - pattern.unread_after_idle_close;
+    let unread = group.of_sent(ResetReason::UnreadData, number);
     let share = Share::of(facts, group, unread);
     share.severity()?;
-    let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::UnreadData));
+    let who = group.who(|counts| {
+        let pattern = counts
+            .patterns
+            .of(ResetDirection::Sent, ResetReason::UnreadData);
+        pattern.map_or(0, number)
+    });
     let name = title(&who);
     let place = group.destination;
     let mut evidence = vec![
@@ -35,13 +42,13 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let ends = pattern.map_or(&[][..], |pattern| &pattern.other_ends);
     evidence.extend(named_others("servers on this host", ends));
     let mut explains = Explained::default();
-    explains.add_group(group, ResetDirection::Sent, ResetReason::UnreadData);
+    explains.add_rows(group, ResetReason::UnreadData, number);
     Some(Explanation {
         finding: Finding {
             id: "answer_not_read",
             severity: Severity::Notice,
             title: format!(
-                "{name} closes its connections to {place} with the answer unread: {}",
+                "{name} closes its connections to {place} with data unread: {}",
                 share.short()
             ),
             evidence,
@@ -50,11 +57,20 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             }),
             to_do: vec![
                 "have the client read the answer to its end before it closes, also where it needs only the status".to_owned(),
-                "if it leaves on purpose, as browsers, health checks and canceled requests do: nothing".to_owned(),
+                "if it leaves on purpose, as browsers, health checks and canceled requests do, or if the data is only a TLS server's \
+                 closing alert (close_notify): nothing"
+                    .to_owned(),
             ],
             settings: Vec::new(),
             do_not: vec!["settings of the server: its answers arrived".to_owned()],
         },
         explains,
     })
+}
+
+/// RSTs over unread data of all clients: a storm is one of all destinations.
+fn total(facts: &DoctorFacts) -> u64 {
+    let clients = facts.pairs.iter().filter(|row| row.side == Side::Client);
+    let sent = clients.map(|row| row.counts.deaths.reset_sent.of(ResetReason::UnreadData));
+    sent.sum()
 }

@@ -6,29 +6,69 @@ use twtrace_wire::{ResetDirection, ResetReason, Side};
 use super::super::advice;
 use super::super::facts::DoctorFacts;
 use super::super::finding::Finding;
-use super::both::{PAUSE_NS, length, timeout};
+use super::both::{PAUSE_NS, common, similar};
 use super::group::{Group, named_others, title};
 use super::share::Share;
-use super::{Explained, Explanation, SOME};
+use super::{Explained, Explanation, SOME, passed_on};
+use crate::model::pairs::{PairCounts, PairRow};
+use crate::model::resets::spread::Similar;
 
 /// The part of the RSTs to one destination that has to be of connections that awaited an answer, in percent.
 const MOST_PERCENT: u64 = 80;
 
-/// Finds it for the clients of one destination.
-pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
+/// The time after which most connections of a group were closed, if they awaited an answer.
+fn timeout(group: &Group<'_>) -> Option<Similar> {
     let pattern = group.pattern(ResetDirection::Sent, ResetReason::LingerZero)?;
     let awaited = pattern.awaited_answer;
-    if group.side != Side::Client || awaited < SOME || awaited * 100 < pattern.count * MOST_PERCENT
-    {
-        return None;
+    let awaits = group.side == Side::Client && awaited * 100 >= pattern.count * MOST_PERCENT;
+    let waited = common(&pattern.quiet).filter(|it| awaits && it.min_ns >= PAUSE_NS)?;
+    (awaited >= SOME).then_some(waited)
+}
+
+/// Those that awaited an answer and had waited for that time: at least so many.
+fn gave_up(counts: &PairCounts, waited: Similar) -> u64 {
+    let pattern = counts
+        .patterns
+        .of(ResetDirection::Sent, ResetReason::LingerZero);
+    pattern.map_or(0, |pattern| {
+        let alike = pattern.quiet.within(waited.min_ns, waited.max_ns);
+        (alike + pattern.awaited_answer).saturating_sub(pattern.count)
+    })
+}
+
+/// Connections of a row that the finding of its group explains.
+pub fn of_row(group: &Group<'_>, row: &PairRow) -> u64 {
+    let pattern = row
+        .counts
+        .patterns
+        .of(ResetDirection::Sent, ResetReason::LingerZero);
+    match (is_passed_on(group), timeout(group)) {
+        (true, _) => pattern.map_or(0, |pattern| pattern.passed_on),
+        (false, Some(waited)) => gave_up(&row.counts, waited),
+        (false, None) => 0,
     }
-    let waited = timeout(&pattern.quiet).filter(|it| it.min_ns >= PAUSE_NS)?;
-    let share = Share::of(facts, group, pattern.count);
+}
+
+fn is_passed_on(group: &Group<'_>) -> bool {
+    let pattern = group.pattern(ResetDirection::Sent, ResetReason::LingerZero);
+    group.side == Side::Client && pattern.is_some_and(passed_on::is_proven)
+}
+
+/// Finds it for the clients of one destination.
+pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
+    if is_passed_on(group) {
+        return passed_on::find(facts, group, ResetReason::LingerZero);
+    }
+    let waited = timeout(group)?;
+    let pattern = group.pattern(ResetDirection::Sent, ResetReason::LingerZero)?;
+    let rows = group.rows.iter();
+    let count: u64 = rows.map(|row| gave_up(&row.counts, waited)).sum();
+    let share = Share::of(facts, group, count);
     let severity = share.severity()?;
-    let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::LingerZero));
+    let who = group.who(|counts| gave_up(counts, waited));
     let name = title(&who);
     let place = group.destination;
-    let after = length(waited);
+    let after = similar(waited);
     let mut evidence = vec![
         format!(
             "{} to {place} in namespace {} were closed by RST (SO_LINGER 0) {after} after the client had sent its request: {}",
@@ -37,13 +77,15 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             advice::list(&who)
         ),
         format!(
-            "{awaited} of them had no answer to it yet: the same time again and again is a timeout of the client, and {place} is \
-             slower"
+            "they had no answer to it yet: the same time again and again is a timeout of the client, and {place} is slower"
         ),
     ];
+    evidence.extend(passed_on::may_be(&name, pattern.passed_on, pattern.count));
     evidence.extend(named_others("servers on this host", &pattern.other_ends));
     let mut explains = Explained::default();
-    explains.add_group(group, ResetDirection::Sent, ResetReason::LingerZero);
+    explains.add_counted(group, ResetReason::LingerZero, |counts| {
+        gave_up(counts, waited)
+    });
     Some(Explanation {
         finding: Finding {
             id: "client_gives_up",
@@ -55,7 +97,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             evidence,
             figures: json!({
                 "netns": group.netns, "remote": place.remote(), "share": share.figures(),
-                "waited_ns": waited.min_ns, "passed_on": pattern.passed_on, "resets_by": advice::figures(&who),
+                "waited_ns": waited.max_ns, "passed_on": pattern.passed_on, "resets_by": advice::figures(&who),
             }),
             to_do: vec![
                 format!("find out why {place} takes longer than {after} to answer"),

@@ -21,19 +21,25 @@ pub struct ClosedAtOnce {
     pub late: u64,
     /// Those of `resets` that no process had accepted, or that were disconnected.
     pub aborted: u64,
+    /// Those of `resets` that were closed with SO_LINGER 0.
+    pub lingers: u64,
     /// Those with a TIME_WAIT.
     pub time_waits: u64,
     /// Those of `time_waits` whose peer had sent the last data: a request without an answer.
     pub unanswered: u64,
     /// The shortest and the longest time without data before the close, nanoseconds.
     pub idle_ns: Option<(u64, u64)>,
+    /// When the latest of them was established, CLOCK_MONOTONIC in nanoseconds; 0 if that is not known, or does not matter.
+    began_ns: u64,
 }
 
-/// The latest moment, and the earlier one with the most connections.
+/// The latest moment, and the earlier one with the most RSTs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Closings {
     latest: ClosedAtOnce,
     greatest: ClosedAtOnce,
+    /// The first closing after `greatest`, CLOCK_MONOTONIC in nanoseconds; 0 if that is not known.
+    next_ns: u64,
 }
 
 /// One closing.
@@ -50,6 +56,7 @@ impl Nothing for Closings {
     const NOTHING: &'static Self = &Self {
         latest: ClosedAtOnce::NONE,
         greatest: ClosedAtOnce::NONE,
+        next_ns: 0,
     };
 
     fn is_nothing(&self) -> bool {
@@ -109,10 +116,33 @@ impl ClosedAtOnce {
         resets: 0,
         late: 0,
         aborted: 0,
+        lingers: 0,
         time_waits: 0,
         unanswered: 0,
         idle_ns: None,
+        began_ns: 0,
     };
+
+    /// Number of RSTs for a reason.
+    pub fn of(&self, reason: ResetReason) -> u64 {
+        match reason {
+            ResetReason::DataAfterClose => self.late,
+            ResetReason::Aborted => self.aborted,
+            ResetReason::LingerZero => self.lingers,
+            ResetReason::UnreadData => self.resets - self.late - self.aborted - self.lingers,
+            _ => 0,
+        }
+    }
+
+    /// How great it is: RSTs, then connections.
+    fn size(&self) -> (u64, u64) {
+        (self.resets, self.connections())
+    }
+
+    /// Whether all connections of both were open when the first one was closed.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.began_ns.max(other.began_ns) < self.first_ns.min(other.first_ns)
+    }
 
     /// Number of connections.
     pub fn connections(&self) -> u64 {
@@ -149,7 +179,8 @@ impl ClosedAtOnce {
         }
         let first_ns = self.first_ns.min(closing.at_ns);
         let last_ns = self.last_ns.max(closing.at_ns);
-        if last_ns - first_ns > MOMENT_NS || closing.began_ns >= first_ns {
+        let began_ns = self.began_ns.max(closing.began_ns);
+        if last_ns - first_ns > MOMENT_NS || began_ns >= first_ns {
             return false;
         }
         (self.first_ns, self.last_ns) = (first_ns, last_ns);
@@ -158,11 +189,13 @@ impl ClosedAtOnce {
     }
 
     fn count(&mut self, closing: &Closing) {
+        self.began_ns = self.began_ns.max(closing.began_ns);
         match closing.reset {
             Some(reason) => {
                 self.resets += 1;
                 self.late += u64::from(reason == ResetReason::DataAfterClose);
                 self.aborted += u64::from(reason == ResetReason::Aborted);
+                self.lingers += u64::from(reason == ResetReason::LingerZero);
             }
             None => {
                 self.time_waits += 1;
@@ -186,6 +219,8 @@ impl ClosedAtOnce {
         self.resets += other.resets;
         self.late += other.late;
         self.aborted += other.aborted;
+        self.lingers += other.lingers;
+        self.began_ns = self.began_ns.max(other.began_ns);
         self.time_waits += other.time_waits;
         self.unanswered += other.unanswered;
         self.idle_ns = match (self.idle_ns, other.idle_ns) {
@@ -208,8 +243,9 @@ impl Closings {
         if closing.at_ns < self.latest.last_ns {
             return;
         }
-        if self.latest.connections() > self.greatest.connections() {
+        if self.latest.size() > self.greatest.size() {
             self.greatest = self.latest;
+            self.next_ns = closing.at_ns;
         }
         self.latest = ClosedAtOnce {
             first_ns: closing.at_ns,
@@ -219,24 +255,34 @@ impl Closings {
         self.latest.count(&closing);
     }
 
-    /// Adds another's: the two are not of one process, so the greater one counts.
+    /// Adds another's: the two are not of one process, so the greater one counts. What was closed after it is then not known.
     pub fn add_all(&mut self, other: &Self) {
+        if self.is_nothing() {
+            *self = *other;
+            return;
+        }
+        self.next_ns = 0;
         for moment in [other.greatest, other.latest] {
             if moment.last_ns > self.latest.last_ns {
-                if self.latest.connections() > self.greatest.connections() {
+                if self.latest.size() > self.greatest.size() {
                     self.greatest = self.latest;
                 }
                 self.latest = moment;
-            } else if moment.connections() > self.greatest.connections() {
+            } else if moment.size() > self.greatest.size() {
                 self.greatest = moment;
             }
         }
     }
 
-    /// The moment with the most RSTs, and whether nothing was closed after it.
-    pub fn most(&self) -> (ClosedAtOnce, bool) {
-        match self.greatest.resets > self.latest.resets {
-            true => (self.greatest, false),
+    /// The moment with the most RSTs, and whether nothing was closed after it. If its process was seen to have exited at
+    /// `exited_ns`, a later end of a connection is no later close: its FIN waited for the peer.
+    pub fn most(&self, exited_ns: Option<u64>) -> (ClosedAtOnce, bool) {
+        let is_after_exit = exited_ns.is_some_and(|at_ns| self.latest.first_ns > at_ns);
+        match is_after_exit || self.greatest.size() > self.latest.size() {
+            true => {
+                let was_last = exited_ns.is_some_and(|at_ns| self.next_ns > at_ns);
+                (self.greatest, was_last)
+            }
             false => (self.latest, true),
         }
     }
@@ -273,13 +319,13 @@ mod tests {
             let after = Some(number * 40);
             closings.add(&closed(20_000 + number, 15_000, number * 50, after));
         }
-        let (moment, is_last) = closings.most();
+        let (moment, is_last) = closings.most(None);
         assert!(is_last);
         assert_eq!((moment.resets, moment.connections()), (20, 20));
         assert_eq!(moment.length_ns(), 19_000_000);
         assert!(moment.is_no_timeout());
         closings.add(&closed(30_000, 10, 5, None));
-        assert_eq!(closings.most(), (moment, false));
+        assert_eq!(closings.most(None), (moment, false));
     }
 
     #[test]
@@ -298,8 +344,59 @@ mod tests {
         for (idle_ms, send_idle_ms) in [(30, 500), (80, 500), (90, 90)] {
             closings.add(&closed(idle_ms, send_idle_ms));
         }
-        let (moment, _) = closings.most();
+        let (moment, _) = closings.most(None);
         assert_eq!((moment.connections(), moment.lost()), (3, 2));
+    }
+
+    fn in_order(at_ms: u64, age_ms: u64) -> Event {
+        let mut event = samples::time_wait();
+        event.mono_ns = at_ms * 1_000_000;
+        if let EventFacts::TimeWait(facts) = &mut event.facts {
+            facts.flow.connection_ns = Some(age_ms * 1_000_000);
+        }
+        event
+    }
+
+    #[test]
+    fn many_that_closed_in_order_do_not_displace_rsts() {
+        let mut closings = Closings::default();
+        for _ in 0..40 {
+            closings.add(&closed(20_000, 5_000, 100, None));
+        }
+        for at_ms in [30_000, 40_000, 50_000] {
+            for _ in 0..300 {
+                closings.add(&in_order(at_ms, 5_000));
+            }
+        }
+        assert_eq!(closings.most(None).0.resets, 40);
+    }
+
+    #[test]
+    fn a_fin_that_waited_is_no_close_after_the_exit() {
+        const MS: u64 = 1_000_000;
+        let mut closings = Closings::default();
+        for _ in 0..10 {
+            closings.add(&closed(20_000, 5_000, 100, None));
+        }
+        for at_ms in [20_600, 21_200, 21_800] {
+            closings.add(&in_order(at_ms, 6_000));
+        }
+        let (moment, was_last) = closings.most(Some(20_250 * MS));
+        assert_eq!((moment.resets, was_last), (10, true));
+        // It ran when it closed the next one.
+        assert!(!closings.most(Some(20_700 * MS)).1);
+        assert!(!closings.most(None).1);
+    }
+
+    #[test]
+    fn a_connection_that_began_after_a_close_does_not_overlap() {
+        let one = |at_ms, age_ms| {
+            let mut closings = Closings::default();
+            closings.add(&closed(at_ms, age_ms, 1, None));
+            closings.most(None).0
+        };
+        assert!(one(20_000, 5_000).overlaps(&one(20_900, 5_000)));
+        assert!(!one(20_000, 5_000).overlaps(&one(20_900, 800)));
     }
 
     #[test]
@@ -308,7 +405,7 @@ mod tests {
         for number in 0..20 {
             closings.add(&closed(20_000 + number, 1, 1, None));
         }
-        assert_eq!(closings.most().0.resets, 1);
+        assert_eq!(closings.most(None).0.resets, 1);
     }
 
     #[test]

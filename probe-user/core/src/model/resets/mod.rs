@@ -1,8 +1,10 @@
 //! What the RSTs of one pair have in common: their times, and who was at the other end.
 
+mod accept;
 pub mod both_ends;
 pub mod closings;
 pub mod left;
+pub mod outage;
 pub mod spread;
 
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 use twtrace_wire::{ResetDirection, ResetReason, Side, TcpState, Unattributed};
 
 use crate::event::{Event, Moment, Process, Reset};
+use accept::Answer;
+use left::PassedOn;
 use spread::Spread;
 
 use super::sparse::Nothing;
@@ -18,13 +22,6 @@ use super::sparse::Nothing;
 const MAX_OTHER_ENDS: usize = 8;
 /// From this time on a pause before data is more than the work of a program, nanoseconds.
 const PAUSE_NS: u64 = 100_000_000;
-/// A server that refuses a connection closes it within this time after the handshake, nanoseconds.
-const AT_ONCE_NS: u64 = 100_000_000;
-/// It sends no more than a line that says why, bytes.
-const REFUSAL_BYTES: u64 = 512;
-/// Its client's first data, bytes: a command, or a head of HTTP.
-const FIRST_BYTES: u64 = 1_024;
-
 /// RSTs of one pair by direction and reason: at most one entry for each of both.
 #[derive(Clone, Debug, Default)]
 pub struct ResetPatterns(Vec<ResetPattern>);
@@ -56,9 +53,11 @@ pub struct ResetPattern {
     /// Those of connections whose both ends have the same address, or a loopback address: the peer is in the same
     /// network namespace.
     pub same_host: u64,
-    /// Sent by a server that closed at once after the handshake, with no more than a line sent, and the first data of its
-    /// client unread.
+    /// Sent by a server that closed at once after the handshake, without an answer to its client's first data: it sent nothing,
+    /// or no more than a line before that came.
     pub right_after_accept: u64,
+    /// The same where the line that it sent may be an answer.
+    pub answered_at_once: u64,
     /// For unread data, sent on connections that had been quiet since this end's last data until the unread data came.
     pub unread_after_pause: u64,
     /// The time since this end's last data for `unread_after_pause`.
@@ -67,6 +66,11 @@ pub struct ResetPattern {
     pub awaited_answer: u64,
     /// Sent on connections of clients just after the same process had received a RST on a connection that it serves.
     pub passed_on: u64,
+    /// How many of `passed_on` may be chance, in thousandths of one.
+    pub passed_by_chance: u64,
+    /// For unread data of clients: the server had closed, and its last data had come after a pause, as a TLS server's closing
+    /// alert does on an idle connection.
+    pub unread_after_idle_close: u64,
     /// The first and the last.
     pub seen: Option<(Moment, Moment)>,
     /// RSTs whose other end was seen on this host.
@@ -129,8 +133,10 @@ impl ResetPatterns {
     }
 
     /// Notes that a RST that is counted followed one that the process received from its own client.
-    pub fn pass_on(&mut self, reason: ResetReason) {
-        self.entry(ResetDirection::Sent, reason).passed_on += 1;
+    pub fn pass_on(&mut self, reason: ResetReason, passed: PassedOn) {
+        let pattern = self.entry(ResetDirection::Sent, reason);
+        pattern.passed_on += 1;
+        pattern.passed_by_chance += passed.by_chance;
     }
 
     /// RSTs that listeners sent: for connections that they did not take, or that had ended.
@@ -186,10 +192,13 @@ impl ResetPattern {
             unanswered: 0,
             same_host: 0,
             right_after_accept: 0,
+            answered_at_once: 0,
             unread_after_pause: 0,
             pause: Spread::default(),
             awaited_answer: 0,
             passed_on: 0,
+            passed_by_chance: 0,
+            unread_after_idle_close: 0,
             seen: None,
             matched: 0,
             met_open: 0,
@@ -241,15 +250,21 @@ impl ResetPattern {
     fn add_sent(&mut self, side: Side, reset: &Reset) {
         let flow = &reset.flow;
         let of_server = side == Side::Server;
-        self.right_after_accept += u64::from(of_server && is_right_after_accept(reset));
-        if of_server
-            && reset.reason == ResetReason::UnreadData
+        match accept::closed_at_once(reset).filter(|_| of_server) {
+            Some(Answer::None) => self.right_after_accept += 1,
+            Some(Answer::Possible) => self.answered_at_once += 1,
+            None => {}
+        }
+        if reset.reason == ResetReason::UnreadData
             && let (Some(sent_ns), Some(idle_ns)) = (flow.send_idle_ns, flow.idle_ns)
-            && flow.bytes_sent.is_some_and(|bytes| bytes > 0)
             && sent_ns.saturating_sub(idle_ns) >= PAUSE_NS
         {
-            self.unread_after_pause += 1;
-            self.pause.add(sent_ns - idle_ns);
+            if of_server && flow.bytes_sent.is_some_and(|bytes| bytes > 0) {
+                self.unread_after_pause += 1;
+                self.pause.add(sent_ns - idle_ns);
+            }
+            let is_closed = reset.state == Some(TcpState::CloseWait);
+            self.unread_after_idle_close += u64::from(side == Side::Client && is_closed);
         }
         let is_last_to_send = flow.send_idle_ns.is_some() && flow.send_idle_ns == flow.idle_ns;
         let has_sent = flow.bytes_sent.is_some_and(|bytes| bytes > 0);
@@ -277,6 +292,9 @@ impl ResetPattern {
         self.matched += other.matched;
         self.met_open += other.met_open;
         self.right_after_accept += other.right_after_accept;
+        self.answered_at_once += other.answered_at_once;
+        self.passed_by_chance += other.passed_by_chance;
+        self.unread_after_idle_close += other.unread_after_idle_close;
         self.unread_after_pause += other.unread_after_pause;
         self.pause.add_all(&other.pause);
         self.awaited_answer += other.awaited_answer;
@@ -329,24 +347,6 @@ fn quiet_ns(reset: &Reset) -> Option<u64> {
             .map(|(idle_ns, after_ns)| idle_ns.saturating_sub(after_ns)),
         _ => reset.flow.idle_ns,
     }
-}
-
-/// Whether a server closed at once after the handshake: see [`ResetPattern::right_after_accept`].
-fn is_right_after_accept(reset: &Reset) -> bool {
-    let closes = matches!(
-        reset.reason,
-        ResetReason::UnreadData | ResetReason::DataAfterClose
-    );
-    let flow = &reset.flow;
-    let lasted_ns = flow
-        .connection_ns
-        .map(|age_ns| age_ns.saturating_sub(reset.after_close_ns.unwrap_or(0)));
-    closes
-        && lasted_ns.is_some_and(|lasted_ns| lasted_ns <= AT_ONCE_NS)
-        && flow.bytes_sent.is_some_and(|bytes| bytes <= REFUSAL_BYTES)
-        && flow
-            .bytes_received
-            .is_some_and(|bytes| bytes <= FIRST_BYTES)
 }
 
 /// When a process closed a connection that then sent a RST, CLOCK_MONOTONIC in nanoseconds.

@@ -108,6 +108,13 @@ impl Spread {
         starts.map(from).max_by_key(|it| it.count)
     }
 
+    /// Number of durations that are in groups within these bounds, nanoseconds: a lower bound.
+    pub fn within(&self, min_ns: u64, max_ns: u64) -> u64 {
+        let within = |it: &&Similar| it.min_ns >= min_ns && it.max_ns <= max_ns;
+        let groups = self.groups.iter().filter(within);
+        groups.map(|group| group.count).sum()
+    }
+
     /// Number of durations.
     pub fn count(&self) -> u64 {
         self.groups.iter().map(|group| group.count).sum::<u64>() + self.others

@@ -3,7 +3,7 @@
 
 mod report;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use twtrace_wire::ProcessKey;
 
@@ -11,8 +11,9 @@ use super::Model;
 use super::audit::AuditRow;
 use super::budget::ledger::Ledger;
 use super::end_samples::EndSamples;
+use super::exited::Exited;
 use super::fixed_ports::FixedPorts;
-use super::listener::{self, OverflownListener};
+use super::listener::{self, ListenerSample, OverflownListener};
 use super::memory::CacheRow;
 use super::observation::{CloseWait, KernelTotals, Observation, ObservationData};
 use super::pairs::Pairs;
@@ -26,9 +27,6 @@ use crate::hooks::{Choice, sees_ends};
 use crate::model::host::Host;
 use crate::model::namespace::NamespaceSamples;
 use crate::model::netns_name::NetnsName;
-
-/// Maximum number of exited processes that are kept.
-const MAX_EXITED: usize = 4_096;
 
 /// The start of tracing.
 #[derive(Clone, Debug)]
@@ -67,7 +65,7 @@ pub struct Tally {
     close_wait_before: Option<(CloseWait, Moment)>,
     close_wait_at: Option<Moment>,
     /// When processes were seen to have exited.
-    exited: HashMap<ProcessKey, Moment>,
+    exited: Exited,
     caches: Vec<CacheRow>,
     audit: Vec<AuditRow>,
     /// The same when the interval began.
@@ -103,7 +101,7 @@ impl Tally {
             close_wait: CloseWait::default(),
             close_wait_before: None,
             close_wait_at: None,
-            exited: HashMap::new(),
+            exited: Exited::default(),
             caches: Vec::new(),
             audit: Vec::new(),
             audit_before: Vec::new(),
@@ -262,10 +260,8 @@ impl Tally {
             ObservationData::Stacks(rows) => self.stacks = Some(rows),
             ObservationData::Evidence(delta) => self.ledger.take_evidence(delta),
             ObservationData::Exited(processes) => {
-                if self.exited.len() + processes.len() <= MAX_EXITED {
-                    let keys = processes.iter().map(|process| (process.key, at));
-                    self.exited.extend(keys);
-                }
+                let keys = processes.iter().map(|process| process.key);
+                self.exited.note(keys, at);
             }
             ObservationData::Family(members) => self.meet(members.iter().map(|member| member.key)),
             // The end is when the totals were read, not when everything had been reported.
@@ -315,27 +311,45 @@ impl Tally {
         let Some((before, _)) = &self.close_wait_before else {
             return Vec::new();
         };
-        let first = self.namespaces.as_ref().map(|(first, _)| first);
-        let unscanned = &before.unscanned;
-        let was_sampled = |netns: u32| {
-            first.is_some_and(|first| first.contains_key(&netns))
-                && !unscanned.iter().any(|row| row.netns == netns)
-        };
+        let was_sampled = |netns: u32| self.was_sampled(before, netns);
         let (before, now) = (&before.listeners, &self.close_wait.listeners);
         let mut overflown = listener::overflown(before, now, was_sampled);
         overflown.retain(|listener| self.filter.shows_netns(listener.now.netns));
         overflown
     }
 
+    /// Whether the listeners of a namespace are in the first sample.
+    fn was_sampled(&self, first: &CloseWait, netns: u32) -> bool {
+        let namespaces = self.namespaces.as_ref();
+        namespaces.is_some_and(|(before, _)| before.contains_key(&netns))
+            && !first.unscanned.iter().any(|row| row.netns == netns)
+    }
+
     /// What samples say of listeners and of processes, in namespaces that the filter shows.
     pub fn end_samples(&self) -> EndSamples {
-        let mut listeners = self.close_wait.listeners.clone();
-        listeners.retain(|listener| self.filter.shows_netns(listener.netns));
         EndSamples {
             overflown: self.overflown_listeners(),
-            listeners,
-            exited: self.exited.clone(),
+            new_listeners: self.new_listeners(),
+            exited: self.exited.all().clone(),
         }
+    }
+
+    /// Listeners of the latest sample that the first one does not have: what was there before and did not take a connection
+    /// may be bound to a device.
+    fn new_listeners(&self) -> Option<(Vec<ListenerSample>, Moment)> {
+        let ((before, _), at) = (self.close_wait_before.as_ref()?, self.close_wait_at?);
+        let known: HashSet<(u32, u64)> = before
+            .listeners
+            .iter()
+            .map(|it| (it.netns, it.cookie))
+            .collect();
+        let mut new = self.close_wait.listeners.clone();
+        new.retain(|it| {
+            self.filter.shows_netns(it.netns)
+                && self.was_sampled(before, it.netns)
+                && !known.contains(&(it.netns, it.cookie))
+        });
+        Some((new, at))
     }
 
     /// The rows by process, as sums that can be added up.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::event::Timestamp;
 use crate::event::samples;
+use crate::model::namespace::NamespaceSample;
 use crate::model::report::ProcessRow;
 use twtrace_wire::Side;
 
@@ -106,4 +107,43 @@ fn time_comes_from_what_was_told() {
         data: ObservationData::End,
     });
     assert_eq!(tally.report().duration_ns, 400);
+}
+
+#[test]
+fn only_listeners_that_began_while_tracing_are_new() {
+    let listener = |cookie| ListenerSample {
+        netns: 1,
+        cookie,
+        local: "0.0.0.0:80".parse().unwrap(),
+        v6only: None,
+        queued: 0,
+        backlog: 128,
+        drops: None,
+        holders: Vec::new(),
+    };
+    let mut tally = Tally::new(tracing_start(), Filter::default());
+    let mut sample = |mono_ns, cookies: &[u64]| {
+        let at = Moment {
+            mono_ns,
+            ..Moment::default()
+        };
+        let listeners = cookies.iter().map(|cookie| listener(*cookie)).collect();
+        let close_wait = CloseWait {
+            listeners,
+            ..CloseWait::default()
+        };
+        let data = ObservationData::CloseWait(close_wait);
+        tally.observe(Observation { at, data });
+        let namespace = NamespaceSample {
+            path: None,
+            state: Err("not read".to_owned()),
+        };
+        let data = ObservationData::Namespaces([(1, namespace)].into());
+        tally.observe(Observation { at, data });
+        tally.end_samples().new_listeners
+    };
+    assert!(sample(600, &[1]).is_none(), "nothing to compare with");
+    let (new, at) = sample(700, &[1, 2]).unwrap();
+    let cookies: Vec<u64> = new.iter().map(|it| it.cookie).collect();
+    assert_eq!((cookies, at.mono_ns), (vec![2], 700));
 }
