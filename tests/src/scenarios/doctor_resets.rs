@@ -156,9 +156,20 @@ impl Ends<'_> {
     }
 
     /// The server closes over the request.
-    fn not_read(&self) -> Result<()> {
-        self.client.send(&self.at_client, UPLOAD)?;
-        self.stage.until_unread(&self.at_server, UPLOAD as u64)?;
+    fn not_read(&self, bytes: usize) -> Result<()> {
+        self.client.send(&self.at_client, bytes)?;
+        self.stage.until_unread(&self.at_server, bytes as u64)?;
+        self.server.close(&self.at_server)?;
+        self.client.await_reset(&self.at_client)?;
+        self.client.close(&self.at_client)
+    }
+
+    /// The server answers, such as 401, and closes over the request.
+    fn answered_not_read(&self) -> Result<()> {
+        self.client.send(&self.at_client, BYTES)?;
+        self.stage.until_unread(&self.at_server, BYTES as u64)?;
+        self.server.send(&self.at_server, BYTES)?;
+        self.client.receive(&self.at_client, BYTES)?;
         self.server.close(&self.at_server)?;
         self.client.await_reset(&self.at_client)?;
         self.client.close(&self.at_client)
@@ -187,15 +198,16 @@ impl Ends<'_> {
 }
 
 fn request_not_read(stage: &Stage) -> Result<()> {
-    each(stage, 2 * SOME, |number, ends| match number % 2 {
-        0 => ends.not_read(),
+    each(stage, 2 * SOME, |number, ends| match number % 4 {
+        0 => ends.not_read(UPLOAD),
+        2 => ends.answered_not_read(),
         _ => ends.answered(),
     })
 }
 
 fn request_not_read_few(stage: &Stage) -> Result<()> {
     each(stage, SOME, |number, ends| match number {
-        0..FEW => ends.not_read(),
+        0..FEW => ends.not_read(BYTES),
         _ => ends.answered(),
     })
 }
