@@ -1,6 +1,7 @@
 //! RSTs that look alike and have different causes: what `twtrace doctor` finds, and what it must not find.
 
 use std::{
+    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     actor::{
         Actor,
-        command::{Command, Connection, SocketOption},
+        command::{Command, Connection, Fd, SocketOption},
     },
     expect::Side,
     stage::Stage,
@@ -84,6 +85,17 @@ pub const SCENARIOS: &[Scenario] = &[
     }),
     Scenario::single("doctor/answers_again", answers_again).judged(DoctorRun {
         finds: &[says("connection_refused", "warning", "cl", "answers again")],
+        spares: &["reset_storm"],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/refuses_some", refuses_some).judged(DoctorRun {
+        code: 3,
+        finds: &[says(
+            "connection_refused",
+            "critical",
+            "cl",
+            "only some are refused",
+        )],
         spares: &["reset_storm"],
         ..CRITICAL
     }),
@@ -314,19 +326,47 @@ fn answers_again(stage: &Stage) -> Result<()> {
     let (server, client) = (stage.actor("sv")?, stage.actor("cl")?);
     let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
     server.close_fd(listener)?;
-    for _ in 0..MANY {
+    are_refused(&client, address, MANY)?;
+    let (listener, address) = server.listen(address)?;
+    // Longer than the refused connects were apart.
+    stage.pause(2 * SELDOM);
+    is_taken(&server, listener, &client, address)?;
+    expect_births(stage, &client, Side::Client, 0);
+    Ok(())
+}
+
+/// A service that starts and ends again and again, and runs in the end.
+fn refuses_some(stage: &Stage) -> Result<()> {
+    let (server, client) = (stage.actor("sv")?, stage.actor("cl")?);
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    server.close_fd(listener)?;
+    for _ in 0..SOME {
+        are_refused(&client, address, SOME)?;
+        let (listener, _) = server.listen(address)?;
+        is_taken(&server, listener, &client, address)?;
+        server.close_fd(listener)?;
+    }
+    let (listener, _) = server.listen(address)?;
+    stage.pause(2 * SELDOM);
+    is_taken(&server, listener, &client, address)?;
+    expect_births(stage, &client, Side::Client, 0);
+    Ok(())
+}
+
+fn are_refused(client: &Actor, address: SocketAddr, count: usize) -> Result<()> {
+    for _ in 0..count {
         let fd = client.tcp_for(address)?;
         client.must_fail(&Command::Connect { fd, address }, libc::ECONNREFUSED)?;
         client.call(&Command::Close { fd })?;
     }
-    let (listener, address) = server.listen(address)?;
-    // Longer than the refused connects were apart.
-    stage.pause(2 * SELDOM);
+    Ok(())
+}
+
+/// A connection that its client closes first.
+fn is_taken(server: &Actor, listener: Fd, client: &Actor, address: SocketAddr) -> Result<()> {
     let at_client = client.connect(address)?;
     let at_server = server.accept(listener)?;
     client.close(&at_client)?;
     server.await_end(&at_server)?;
-    server.close(&at_server)?;
-    expect_births(stage, &client, Side::Client, 0);
-    Ok(())
+    server.close(&at_server)
 }
