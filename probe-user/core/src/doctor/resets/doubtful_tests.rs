@@ -115,7 +115,7 @@ fn clients_that_leave_all_the_time_prove_nothing() {
 
 #[test]
 fn times_that_differ_by_a_second_are_no_timeout_of_a_client() {
-    let events = gave_up(ResetReason::LingerZero, |number| 1_000 + number * 65, 1_000);
+    let events = gave_up(ResetReason::LingerZero, |number| 2_290 + number * 50, 1_000);
     let facts = facts_of(&events, 20);
     assert!(check(&facts).is_empty());
     assert_eq!(
