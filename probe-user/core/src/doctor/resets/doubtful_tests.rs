@@ -268,8 +268,12 @@ fn times_of_recordings_do_not_overflow() {
         event.mono_ns = u64::MAX - 1_000;
     }
     let mut facts = facts_of(&events, 40);
-    facts.exited.insert(server_key(), at(AT_MS));
-    check(&facts);
+    let exited_at = crate::event::Moment {
+        mono_ns: u64::MAX - 500,
+        ..Default::default()
+    };
+    facts.exited.insert(server_key(), exited_at);
+    assert_eq!(ids(&check(&facts))[0].0, "process_ended");
 }
 
 #[test]
