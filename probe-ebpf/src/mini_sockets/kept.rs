@@ -52,15 +52,7 @@ pub fn mini_conn(mini: Sock) -> Option<&'static MiniConn> {
     let kept = place::find(mini.0)?;
     // SAFETY: entries may be given to other mini-sockets at any time; a copy of integers can be stale, not invalid.
     let kept = unsafe { &*kept };
-    is_of(kept, mini).then_some(kept)
-}
-
-/// Whether an entry is of this mini-socket's connection.
-#[inline(always)]
-pub fn is_of(kept: &MiniConn, mini: Sock) -> bool {
-    kept.hash == mini.hash()
-        && kept.local_port == mini.local_port()
-        && kept.remote_port == mini.remote_port()
+    place::is_of(kept, mini).then_some(kept)
 }
 
 /// Removes the entry of a mini-socket that ends.
@@ -78,7 +70,7 @@ pub fn promoted(mini: Sock) {
     };
     // SAFETY: as above; integers that may be stale, not invalid.
     unsafe {
-        if is_of(&*kept, mini)
+        if place::is_of(&*kept, mini)
             && (*kept).substate == state::FIN_WAIT2
             && (*kept).promoted_ns == UNKNOWN
             && read::<u8>(mini.0, offset!(tw_substate)) == state::TIME_WAIT

@@ -11,9 +11,7 @@ use crate::{
         MINI_SLOTS, MINIS,
         atomic::{exchange, in_this_order},
     },
-    mini_sockets::kept::is_of,
     records::{MiniConn, NEW_MINI, Slot},
-    slots::slot,
     sockets::{
         read::{now_ns, read},
         sock::Sock,
@@ -110,10 +108,29 @@ fn is_gone(kept: &MiniConn, mini: Sock) -> bool {
         && now_ns().wrapping_sub(kept.born_ns) > REFERENCED_AFTER_NS
 }
 
+/// Whether an entry is of this mini-socket's connection.
+#[inline(always)]
+pub fn is_of(kept: &MiniConn, mini: Sock) -> bool {
+    kept.hash == mini.hash()
+        && kept.local_port == mini.local_port()
+        && kept.remote_port == mini.remote_port()
+}
+
 /// The entry at a mini-socket's address.
 #[inline(always)]
 pub fn find(mini: u64) -> Option<*mut MiniConn> {
-    slot::find(slot_of(mini), mini, || MINIS.get_ptr_mut(mini))
+    if let Some(slot) = slot_of(mini) {
+        // SAFETY: a map value.
+        unsafe {
+            if (*slot).owner == mini {
+                return Some(&raw mut (*slot).value);
+            }
+            if (*slot).spilled == 0 {
+                return None;
+            }
+        }
+    }
+    MINIS.get_ptr_mut(mini)
 }
 
 /// Removes it.
