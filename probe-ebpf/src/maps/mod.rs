@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod counting;
 pub mod lost;
+pub mod slot;
 
 use aya_ebpf::{
     macros::map,

@@ -3,13 +3,14 @@
 //!
 //! A slot belongs to one mini-socket at a time. While its entry is being written, it belongs to nobody, so that no other
 //! CPU can read it or take it. An end that was not seen leaves the entry behind. Then the next mini-socket at the same
-//! address takes it over; or any other one, once the memory at that address shows that the mini-socket is gone.
+//! address takes it over; or any other one, once the memory at that address shows that the mini-socket has ended.
 
 use crate::{
     constants::{config, offset},
     maps::{
         MINI_SLOTS, MINIS,
         atomic::{exchange, in_this_order},
+        slot,
     },
     records::{MiniConn, NEW_MINI, Slot},
     sockets::{
@@ -81,11 +82,11 @@ fn take_slot(slot: *mut Slot<MiniConn>, mini: u64) -> bool {
         let is_anothers = before != 0 && before != mini;
         let is_free = match before {
             BEING_WRITTEN => false,
-            _ => !is_anothers || is_gone(&(*slot).value, Sock(before)),
+            _ => !is_anothers || has_ended(&(*slot).value, Sock(before)),
         };
         if is_free && exchange(owner, before, BEING_WRITTEN) {
             // In the meantime a new mini-socket may have come to the other's address, and taken the slot.
-            if !is_anothers || is_gone(&(*slot).value, Sock(before)) {
+            if !is_anothers || has_ended(&(*slot).value, Sock(before)) {
                 return true;
             }
             *owner = before;
@@ -98,9 +99,9 @@ fn take_slot(slot: *mut Slot<MiniConn>, mini: u64) -> bool {
 /// A new mini-socket has no references yet (inet_twsk_alloc): after this time it has some, or is freed.
 const REFERENCED_AFTER_NS: u64 = 1_000_000_000;
 
-/// Whether the mini-socket behind a complete entry is gone: freed, or its memory is another one's.
+/// Whether the mini-socket behind a complete entry has ended: freed, or its memory is another one's.
 #[inline(always)]
-fn is_gone(kept: &MiniConn, mini: Sock) -> bool {
+fn has_ended(kept: &MiniConn, mini: Sock) -> bool {
     if mini.state() != state::TIME_WAIT || !is_of(kept, mini) {
         return true;
     }
@@ -119,18 +120,7 @@ pub fn is_of(kept: &MiniConn, mini: Sock) -> bool {
 /// The entry at a mini-socket's address.
 #[inline(always)]
 pub fn find(mini: u64) -> Option<*mut MiniConn> {
-    if let Some(slot) = slot_of(mini) {
-        // SAFETY: a map value.
-        unsafe {
-            if (*slot).owner == mini {
-                return Some(&raw mut (*slot).value);
-            }
-            if (*slot).spilled == 0 {
-                return None;
-            }
-        }
-    }
-    MINIS.get_ptr_mut(mini)
+    slot::find(slot_of(mini), mini, || MINIS.get_ptr_mut(mini))
 }
 
 /// Removes it.

@@ -1,4 +1,4 @@
-//! The usual place of an entry whose index in an array is computed from its key: see `slots::slot`.
+//! The usual place of an entry whose index in an array is computed from its key: see `maps::slot`.
 
 /// A slot for entries of type `V`.
 #[repr(C)]

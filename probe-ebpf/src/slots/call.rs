@@ -1,9 +1,8 @@
 //! System calls in progress, by thread. A slot whose return the kernel skipped still belongs to its thread.
 
-use super::slot;
 use crate::{
     constants::config,
-    maps::{CALL_SLOT_COUNT, CALL_SLOTS, CALLS},
+    maps::{CALL_SLOT_COUNT, CALL_SLOTS, CALLS, slot},
     records::{Call, Slot},
 };
 

@@ -9,9 +9,9 @@ use twtrace_wire::{Probe, Side};
 
 use crate::{
     constants::config,
-    maps::{CONN_SLOTS, CONNS, CONNS_WERE_FULL, MPTCP, counting, lost},
+    maps::{CONN_SLOTS, CONNS, CONNS_WERE_FULL, MPTCP, counting, lost, slot},
     records::{CLOSED, Conn, FORGOTTEN, NEW, STRANGER, Slot},
-    slots::{existing, slot},
+    slots::existing,
     sockets::{sock::Sock, state},
 };
 

@@ -7,6 +7,5 @@ pub mod conn;
 pub mod existing;
 pub mod listener;
 pub mod recent;
-pub mod slot;
 pub mod stash;
 pub mod subflow;

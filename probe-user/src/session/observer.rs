@@ -194,11 +194,12 @@ impl Observer {
     }
 
     /// Processes that closed connections and have exited since; an error if a clock can't be read.
-    pub fn exits(&mut self, session: &mut Session, has_ended: bool) -> Result<Vec<Observation>> {
-        let exited = self.exits.exited_named(session, has_ended);
+    pub fn exits(&mut self, session: &mut Session, has_ended: bool) -> Result<Option<Observation>> {
+        let Some(processes) = self.exits.exited_named(session, has_ended) else {
+            return Ok(None);
+        };
         let at = session.now()?;
-        let observed = exited.map(|processes| observation(at, ObservationData::Exited(processes)));
-        Ok(observed.into_iter().collect())
+        Ok(Some(observation(at, ObservationData::Exited(processes))))
     }
 
     /// Reads the counters of namespaces that had births, if that is due: they may vanish before the end.

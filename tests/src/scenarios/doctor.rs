@@ -154,6 +154,19 @@ pub const fn found(
     }
 }
 
+/// One whose text also says this.
+pub const fn says(
+    id: &'static str,
+    severity: &'static str,
+    names: &'static str,
+    says: &'static str,
+) -> ExpectedFinding {
+    ExpectedFinding {
+        says,
+        ..found(id, severity, names)
+    }
+}
+
 /// Enough for a high rate, in a few seconds at most.
 pub const MANY: usize = 200;
 /// Too few for a high rate.

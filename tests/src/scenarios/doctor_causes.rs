@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Result, ensure};
 
 use super::{
-    DoctorRun, ExpectedFinding, Scenario,
-    doctor::{CRITICAL, MANY, NOTHING, expect_births, found},
+    DoctorRun, Scenario,
+    doctor::{CRITICAL, MANY, NOTHING, expect_births, says},
     leak,
 };
 use crate::{
@@ -100,18 +100,6 @@ pub const SCENARIOS: &[Scenario] = &[
         ..CRITICAL
     }),
 ];
-
-const fn says(
-    id: &'static str,
-    severity: &'static str,
-    names: &'static str,
-    says: &'static str,
-) -> ExpectedFinding {
-    ExpectedFinding {
-        says,
-        ..found(id, severity, names)
-    }
-}
 
 /// Enough for a finding, and too few for one.
 const SOME: usize = 10;

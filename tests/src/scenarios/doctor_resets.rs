@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
-    DoctorRun, ExpectedFinding, Scenario,
-    doctor::{CRITICAL, MANY, NOTHING, expect_births, found},
+    DoctorRun, Scenario,
+    doctor::{CRITICAL, MANY, NOTHING, expect_births, found, says},
     leak,
 };
 use crate::{
@@ -87,18 +87,6 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::single("doctor/close_wait_slow", close_wait_slow).judged(NOTHING),
     Scenario::single("doctor/close_wait_half_closed", close_wait_half_closed).judged(NOTHING),
 ];
-
-const fn says(
-    id: &'static str,
-    severity: &'static str,
-    names: &'static str,
-    says: &'static str,
-) -> ExpectedFinding {
-    ExpectedFinding {
-        says,
-        ..found(id, severity, names)
-    }
-}
 
 /// Enough for a finding, and too few for one.
 const SOME: usize = 10;

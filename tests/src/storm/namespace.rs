@@ -83,7 +83,7 @@ pub fn play(ground: &Ground) -> Result<()> {
     let netns = netns::enter_new().context("a network namespace")?;
     netns::accept_all_of(plan::V6_NET, plan::V6_NET_BITS).context("a route for IPv6")?;
     climate::set(&climate::settings(ground.seed, ground.number))?;
-    more_descriptors()?;
+    process::limit_descriptors(MAX_DESCRIPTORS)?;
     if ground.is_pinned {
         process::pin(0)?;
     }
@@ -111,16 +111,6 @@ pub fn play(ground: &Ground) -> Result<()> {
     };
     println!("{}", serde_json::to_string(&outcome)?);
     io::stdin().lock().read_line(&mut String::new())?;
-    Ok(())
-}
-
-fn more_descriptors() -> Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: MAX_DESCRIPTORS,
-        rlim_max: MAX_DESCRIPTORS,
-    };
-    // SAFETY: reads an rlimit.
-    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
     Ok(())
 }
 

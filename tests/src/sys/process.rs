@@ -138,7 +138,18 @@ pub fn allow_all_descriptors() -> io::Result<()> {
     };
     // SAFETY: the kernel writes the structure, which lives through the call.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
-    limit.rlim_cur = limit.rlim_max;
+    limit_descriptors(limit.rlim_max)
+}
+
+/// Sets both limits of open descriptors.
+///
+/// # Errors
+/// errno of setrlimit(): EPERM for more than the present limit, without CAP_SYS_RESOURCE.
+pub fn limit_descriptors(max: u64) -> io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: max,
+        rlim_max: max,
+    };
     // SAFETY: the kernel reads the structure, which lives through the call.
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
 }

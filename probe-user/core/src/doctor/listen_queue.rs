@@ -1,7 +1,7 @@
 //! Listeners whose queue overflows.
 
 use serde_json::json;
-use twtrace_wire::{ResetDirection, ResetReason, Side};
+use twtrace_wire::{ResetReason, Side};
 
 use super::advice;
 use super::facts::{DoctorFacts, NamespaceFacts};
@@ -163,8 +163,8 @@ fn resetting(facts: &DoctorFacts, netns: u32) -> Vec<(String, u64)> {
     facts.processes(
         |row| row.netns == netns && row.process.is_some(),
         |counts| {
-            let pattern = counts.patterns.of(ResetDirection::Sent, ResetReason::Other);
-            pattern.map_or(0, |pattern| pattern.of_listener)
+            let patterns = &counts.patterns;
+            patterns.of_sent(ResetReason::Other, |pattern| pattern.of_listener)
         },
     )
 }

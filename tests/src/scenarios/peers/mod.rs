@@ -63,6 +63,15 @@ pub struct Dialogue {
 
 /// Connects to such a peer.
 pub fn dialogue(stage: &Stage, options: &[SocketOption]) -> Result<Dialogue> {
+    dialogue_by(stage, options, TunPeer::accept)
+}
+
+/// Connects to a peer that takes the connection in its own way.
+pub fn dialogue_by(
+    stage: &Stage,
+    options: &[SocketOption],
+    accept: impl FnOnce(&mut TunPeer) -> Result<PeerEnd>,
+) -> Result<Dialogue> {
     let mut peer = TunPeer::new(stage.ip)?;
     let client = stage.actor("cl")?;
     let address = peer.address;
@@ -71,7 +80,7 @@ pub fn dialogue(stage: &Stage, options: &[SocketOption]) -> Result<Dialogue> {
         client.set(fd, *option)?;
     }
     client.post(&Command::Connect { fd, address })?;
-    let end = peer.accept()?;
+    let end = accept(&mut peer)?;
     let at_client = client.awaited_connection()?;
     Ok(Dialogue {
         client,
@@ -205,24 +214,18 @@ fn linger_zero_in_closing(stage: &Stage) -> Result<()> {
 
 /// The same, if the FIN could not be sent yet, sends a RST, and leaves no mini-socket either.
 fn linger_zero_before_fin(stage: &Stage) -> Result<()> {
-    let mut peer = TunPeer::new(stage.ip)?;
-    let client = stage.actor("cl")?;
-    let address = peer.address;
-    let fd = client.tcp_for(address)?;
-    client.post(&Command::Connect { fd, address })?;
-    let mut end = peer.accept_without_window()?;
-    let at_client = client.awaited_connection()?;
-    client.shutdown_write(&at_client)?;
-    peer.send(&mut end, Flags::FIN.and(Flags::ACK), b"")?;
-    stage.until_state(at_client.local, at_client.remote, State::Closing)?;
-    client.set(fd, SocketOption::LingerZero)?;
-    client.close(&at_client)?;
-    peer.await_reset()?;
+    let mut it = dialogue_by(stage, &[], TunPeer::accept_without_window)?;
+    it.client.shutdown_write(&it.at_client)?;
+    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
+    stage.until_state(it.at_client.local, it.at_client.remote, State::Closing)?;
+    it.client.set(it.at_client.fd, SocketOption::LingerZero)?;
+    it.client.close(&it.at_client)?;
+    it.peer.await_reset()?;
     stage.expect(
         Expected::reset_sent(Reason::LingerZero, "TCP_DISCONNECT_WITH_DATA")
             .state(TcpState::Closing)
-            .own_client(&client)
-            .ends(&at_client),
+            .own_client(&it.client)
+            .ends(&it.at_client),
     );
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 
-use super::dialogue;
+use super::{Dialogue, dialogue, dialogue_by};
 use crate::{
     actor::{
         Actor,
-        command::{Command, Fd, SocketOption},
+        command::{Fd, SocketOption},
     },
     expect::{Expected, Reason, Side, TcpState},
     stage::Stage,
@@ -19,13 +19,12 @@ use crate::{
 /// A segment of the tuple's previous connection arrives in SYN_SENT: the RST for it ends nothing, and a later RST of
 /// the same connection is also reported.
 pub fn reset_in_syn_sent(stage: &Stage) -> Result<()> {
-    let mut peer = TunPeer::new(stage.ip)?;
-    let client = stage.actor("cl")?;
-    let address = peer.address;
-    let fd = client.tcp_for(address)?;
-    client.post(&Command::Connect { fd, address })?;
-    let mut end = peer.accept_after_stray_ack()?;
-    let at_client = client.awaited_connection()?;
+    let Dialogue {
+        client,
+        at_client,
+        mut peer,
+        mut end,
+    } = dialogue_by(stage, &[], TunPeer::accept_after_stray_ack)?;
     client.close(&at_client)?;
     peer.await_fin()?;
     peer.send(&mut end, Flags::ACK.and(Flags::PSH), b"late")?;

@@ -139,7 +139,7 @@ fn has_exited(facts: &DoctorFacts, row: &PairRow, moment: &ClosedAtOnce) -> bool
     exited_at(facts, row).is_some_and(|at_ns| (moment.first_ns..=until_ns).contains(&at_ns))
 }
 
-/// The finding for one service. That clients exit with connections open is no fault: these have none, and no other.
+/// The finding for one service, which has closed them itself.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce<'_>) -> Option<Explanation> {
     let mut explains = Explained::default();
     at_once.explain(&mut explains);

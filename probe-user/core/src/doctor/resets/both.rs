@@ -2,10 +2,9 @@
 
 use crate::event::quantity::duration;
 use crate::event::timestamp::SECOND_NS;
+pub use crate::model::resets::PAUSE_NS;
 use crate::model::resets::spread::{Similar, Spread};
 
-/// From this length on, nanoseconds, a pause may be a timeout, and not only the work of a program.
-pub const PAUSE_NS: u64 = 100_000_000;
 /// The part of all durations that have to be alike for one timeout, in percent.
 const MOST_PERCENT: u64 = 80;
 
@@ -43,8 +42,7 @@ pub fn shortest_ns(it: Similar) -> u64 {
 
 /// Whether a timeout was not checked all the time.
 pub fn is_swept(it: Similar) -> bool {
-    let slack_ns = (it.min_ns / 10).max(SECOND_NS / 20);
-    it.max_ns - it.min_ns > slack_ns
+    !it.is_alike()
 }
 
 /// Such as `1.00s` or `1.00s to 1.02s`.

@@ -216,12 +216,8 @@ fn a_race_has_one_finding_also_where_requests_came_in_time() {
         events.push(unread);
     }
     let facts = facts_of(&events, 40);
-    let found: Vec<_> = check(&facts)
-        .iter()
-        .map(|it| (it.id, it.figures["share"]["failed"].clone()))
-        .collect();
     assert_eq!(
-        found,
+        failed(&check(&facts)),
         [
             ("keepalive_race", 30.into()),
             ("request_not_read", 10.into())

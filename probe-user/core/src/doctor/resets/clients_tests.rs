@@ -1,35 +1,14 @@
 //! What clients do and meet.
 
 use super::causes::{AT_MS, MS, facts_of};
+use super::refused::{began, refusals};
 use super::*;
 
 #[test]
 fn who_answers_again_was_down() {
-    let events = |last_began_ms: Option<u64>| {
-        let mut events = Vec::new();
-        for number in 0..40_u16 {
-            let kernel = Rst {
-                process: None,
-                state: TcpState::Close,
-                ..rst(Side::Unknown, Sent, NoSocket, 0)
-            };
-            for rst in [kernel, rst(Side::Client, Received, Refused, 0)] {
-                let mut event = event(&rst, 40_000 + number);
-                event.mono_ns = (AT_MS + u64::from(number) * 10) * MS;
-                events.push(event);
-            }
-        }
-        if let Some(began_ms) = last_began_ms {
-            let mut closed = crate::event::samples::time_wait();
-            closed.netns = Some(samples::NETNS);
-            closed.side = Side::Client;
-            closed.remote = Some(SERVER.parse().unwrap());
-            if let EventFacts::TimeWait(facts) = &mut closed.facts {
-                facts.flow.connection_ns = Some(100 * MS);
-            }
-            closed.mono_ns = (began_ms + 100) * MS;
-            events.push(closed);
-        }
+    let events = |began_ms: Option<u64>| {
+        let mut events = refusals();
+        events.extend(began_ms.map(began));
         events
     };
     let down = check(&facts_of(&events(None), 40));

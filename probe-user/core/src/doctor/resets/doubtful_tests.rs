@@ -340,12 +340,8 @@ fn a_limit_explains_no_other_rsts() {
     let events: Vec<Event> = limited
         .chain((40..48).map(|number| refused(number, 4_000)))
         .collect();
-    let failed: Vec<_> = check(&facts_of(&events, 48))
-        .iter()
-        .map(|it| (it.id, it.figures["share"]["failed"].clone()))
-        .collect();
     assert_eq!(
-        failed,
+        failed(&check(&facts_of(&events, 48))),
         [
             ("connection_limit", 40.into()),
             ("request_not_read", 8.into())

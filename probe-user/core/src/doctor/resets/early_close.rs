@@ -20,10 +20,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let in_time = keepalive::InTime::of(group);
     let is_late = !keepalive::is_race(group);
     let of_reason = |counts: &PairCounts, reason| {
-        let limited = counts
-            .patterns
-            .of(ResetDirection::Sent, reason)
-            .map_or(0, |pattern| limit::part(group, pattern));
+        let patterns = &counts.patterns;
+        let limited = patterns.of_sent(reason, |pattern| limit::part(group, pattern));
         let sent = counts.deaths.reset_sent.of(reason);
         sent.saturating_sub(limited)
     };

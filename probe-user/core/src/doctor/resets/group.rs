@@ -109,7 +109,7 @@ impl Group<'_> {
 
     /// A number of the RSTs that were sent for a reason; 0 if there are none.
     pub fn of_sent(&self, reason: ResetReason, number: impl Fn(&ResetPattern) -> u64) -> u64 {
-        self.pattern(ResetDirection::Sent, reason).map_or(0, number)
+        self.counts.patterns.of_sent(reason, number)
     }
 
     /// The processes with this figure, the greatest first: programs that run as several processes in one entry.

@@ -45,7 +45,7 @@ impl InTime {
         let quiet = pattern(group).filter(|_| is_race(group));
         let timeout = quiet.and_then(|pattern| both::timeout(&pattern.quiet));
         Self(timeout.map(|it| {
-            let slack_ns = (it.min_ns / 10).max(SECOND_NS / 20);
+            let slack_ns = it.slack_ns();
             (it.min_ns.saturating_sub(slack_ns), it.max_ns + slack_ns)
         }))
     }
@@ -58,10 +58,8 @@ impl InTime {
 
     /// The same in its figures.
     pub fn counted(self, counts: &PairCounts) -> u64 {
-        let pattern = counts
-            .patterns
-            .of(ResetDirection::Sent, ResetReason::UnreadData);
-        pattern.map_or(0, |pattern| self.among(pattern))
+        let among = |pattern: &ResetPattern| self.among(pattern);
+        counts.patterns.of_sent(ResetReason::UnreadData, among)
     }
 
     /// The same of all processes of a service.
@@ -91,13 +89,14 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let in_time = InTime::of(group);
     let unread = in_time.total(group);
     // Those of a limit of connections are explained there.
-    let late = pattern.count - limit::part(group, pattern);
+    let late_of = |pattern: &ResetPattern| pattern.count - limit::part(group, pattern);
+    let late = late_of(pattern);
     let share = Share::of(facts, group, late.saturating_add(unread));
     let severity = share.severity_of(pattern.met_open.saturating_add(unread))?;
     let who = group.who(|counts| {
-        let sent = |reason| counts.patterns.of(ResetDirection::Sent, reason);
-        let late = sent(ResetReason::DataAfterClose)
-            .map_or(0, |pattern| pattern.count - limit::part(group, pattern));
+        let late = counts
+            .patterns
+            .of_sent(ResetReason::DataAfterClose, late_of);
         late + in_time.counted(counts)
     });
     let name = title(&who);
@@ -145,9 +144,7 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     }
     evidence.extend(named_others("clients on this host", &pattern.other_ends));
     let mut explains = Explained::default();
-    explains.add_rows(group, ResetReason::DataAfterClose, |pattern| {
-        pattern.count - limit::part(group, pattern)
-    });
+    explains.add_rows(group, ResetReason::DataAfterClose, late_of);
     explains.add_rows(group, ResetReason::UnreadData, |pattern| {
         in_time.among(pattern)
     });

@@ -54,10 +54,10 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let share = Share::of(facts, group, unread + late);
     let severity = share.severity_of(unread.saturating_add(met_open.min(late)))?;
     let who = group.who(|counts| {
-        let patterns = REASONS.into_iter();
-        patterns
-            .filter_map(|reason| counts.patterns.of(ResetDirection::Sent, reason))
-            .map(|pattern| pattern.right_after_accept)
+        let refused = |pattern: &ResetPattern| pattern.right_after_accept;
+        let reasons = REASONS.into_iter();
+        reasons
+            .map(|reason| counts.patterns.of_sent(reason, refused))
             .sum()
     });
     let name = title(&who);

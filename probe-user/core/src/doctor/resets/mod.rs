@@ -40,6 +40,14 @@ struct Explanation {
     explains: Explained,
 }
 
+/// All explanations.
+#[derive(Default)]
+struct Explanations {
+    found: Vec<Explanation>,
+    /// RSTs of clients that exited with connections open: no fault, and no finding.
+    unfound: Explained,
+}
+
 /// Number of RSTs that findings explain, by direction, reason and the displayed name of their process.
 #[derive(Debug, Default)]
 pub struct Explained(BTreeMap<(ResetDirection, ResetReason, String), u64>);
@@ -65,8 +73,7 @@ impl Explained {
         number: impl Fn(&ResetPattern) -> u64,
     ) {
         self.add_counted(group, reason, |counts| {
-            let pattern = counts.patterns.of(ResetDirection::Sent, reason);
-            pattern.map_or(0, &number)
+            counts.patterns.of_sent(reason, &number)
         });
     }
 
@@ -116,7 +123,7 @@ pub fn name(who: Answerable<'_>) -> String {
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let explanations = explanations(facts);
     let storms = reset_storm::check(facts, &explained(facts, &explanations));
-    let mut findings = shown(explanations);
+    let mut findings = shown(explanations.found);
     findings.extend(storms);
     findings
 }
@@ -151,18 +158,13 @@ fn shown(explanations: Vec<Explanation>) -> Vec<Finding> {
 
 /// The RSTs that findings explain. A RST whose sender is on this host is a matter of its sender, and one that arrived after
 /// this end had closed is no loss.
-fn explained(facts: &DoctorFacts, explanations: &[Explanation]) -> Explained {
+fn explained(facts: &DoctorFacts, explanations: &Explanations) -> Explained {
     let mut all = Explained::default();
-    for explanation in explanations {
-        for ((direction, reason, name), count) in &explanation.explains.0 {
+    let found = explanations.found.iter().map(|it| &it.explains);
+    for explains in found.chain([&explanations.unfound]) {
+        for ((direction, reason, name), count) in &explains.0 {
             all.add(*direction, *reason, name.clone(), *count);
         }
-    }
-    // Clients that exited with connections open: no fault, and no finding.
-    let groups = group::groups(facts);
-    let of_clients = groups.iter().filter(|group| group.side == Side::Client);
-    for at_once in of_clients.filter_map(|group| at_once::of(facts, group)) {
-        at_once.explain(&mut all);
     }
     for row in &facts.pairs {
         let who = name(row.answerable());
@@ -192,18 +194,20 @@ fn explained(facts: &DoctorFacts, explanations: &[Explanation]) -> Explained {
     all
 }
 
-fn explanations(facts: &DoctorFacts) -> Vec<Explanation> {
+fn explanations(facts: &DoctorFacts) -> Explanations {
     let groups = group::groups(facts);
-    let mut all = Vec::new();
+    let mut all = Explanations::default();
     for group in &groups {
-        if let Some(at_once) = at_once::of(facts, group) {
-            all.extend(at_once::find(facts, group, &at_once));
-        } else {
-            all.extend(of_service(facts, group));
-            all.extend(of_clients(facts, group));
+        match at_once::of(facts, group) {
+            Some(at_once) if group.side == Side::Client => at_once.explain(&mut all.unfound),
+            Some(at_once) => all.found.extend(at_once::find(facts, group, &at_once)),
+            None => {
+                all.found.extend(of_service(facts, group));
+                all.found.extend(of_clients(facts, group));
+            }
         }
-        all.extend(not_listening::find(facts, group));
-        all.extend(received::find(facts, group));
+        all.found.extend(not_listening::find(facts, group));
+        all.found.extend(received::find(facts, group));
     }
     all
 }

@@ -48,6 +48,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         (0, false) => "the address is not one of this namespace: nobody listens there, or a firewall answers with a RST".to_owned(),
     });
     if let Some((first, last)) = pattern.and_then(|pattern| pattern.seen) {
+        let apart = duration(last.mono_ns.saturating_sub(first.mono_ns));
         evidence.push(match (again, group.counts.time_wait) {
             (true, _) => format!(
                 "it was down from {} to {} or longer (UTC), and answers again",
@@ -55,12 +56,10 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 time(last.ts)
             ),
             (false, 0) => format!(
-                "the first and the last are {} apart; no other connection to it was seen to end",
-                duration(last.mono_ns.saturating_sub(first.mono_ns))
+                "the first and the last are {apart} apart; no other connection to it was seen to end"
             ),
             (false, others) => format!(
-                "the first and the last are {} apart; {others} other connections to it ended in order",
-                duration(last.mono_ns.saturating_sub(first.mono_ns))
+                "the first and the last are {apart} apart; {others} other connections to it ended in order"
             ),
         });
     }
@@ -188,6 +187,7 @@ fn by_kernel(pattern: &ResetPattern) -> u64 {
 
 /// Time of day, such as `14:03:07`.
 fn time(at: Timestamp) -> String {
-    let text = at.to_string();
-    text.get(11..19).map_or(text.clone(), str::to_owned)
+    let mut text = at.time_of_day_us();
+    text.truncate("14:03:07".len());
+    text
 }

@@ -35,8 +35,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, reason: ResetReason) -> Opti
     let share = Share::of(facts, group, passed_on);
     let severity = share.severity_of(passed_on.saturating_sub(pattern.unanswered))?;
     let who = group.who(|counts| {
-        let pattern = counts.patterns.of(ResetDirection::Sent, reason);
-        pattern.map_or(0, |pattern| pattern.passed_on)
+        let patterns = &counts.patterns;
+        patterns.of_sent(reason, |pattern| pattern.passed_on)
     });
     let name = title(&who);
     let place = group.destination;

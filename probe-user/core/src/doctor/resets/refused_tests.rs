@@ -5,7 +5,7 @@ use super::*;
 use crate::model::listener::ListenerSample;
 
 /// 40 refusals by this host's kernel, 10 ms apart.
-fn refusals() -> Vec<Event> {
+pub fn refusals() -> Vec<Event> {
     let mut events = Vec::new();
     for number in 0..40_u16 {
         let kernel = Rst {
@@ -23,7 +23,7 @@ fn refusals() -> Vec<Event> {
 }
 
 /// A connection of another process that began then.
-fn began(began_ms: u64) -> Event {
+pub fn began(began_ms: u64) -> Event {
     let mut closed = crate::event::samples::time_wait();
     closed.netns = Some(samples::NETNS);
     closed.side = Side::Client;

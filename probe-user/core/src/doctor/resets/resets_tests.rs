@@ -87,6 +87,12 @@ fn facts(rsts: &[Rst], count: u16, opened: u64) -> DoctorFacts {
     facts
 }
 
+/// The findings with how much each says has failed.
+fn failed(findings: &[Finding]) -> Vec<(&'static str, serde_json::Value)> {
+    let failed = |it: &Finding| (it.id, it.figures["share"]["failed"].clone());
+    findings.iter().map(failed).collect()
+}
+
 fn ids(findings: &[Finding]) -> Vec<(&'static str, Severity)> {
     findings.iter().map(|it| (it.id, it.severity)).collect()
 }

@@ -21,12 +21,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let unread = group.of_sent(ResetReason::UnreadData, number);
     let share = Share::of(facts, group, unread);
     share.severity()?;
-    let who = group.who(|counts| {
-        let pattern = counts
-            .patterns
-            .of(ResetDirection::Sent, ResetReason::UnreadData);
-        pattern.map_or(0, number)
-    });
+    let who = group.who(|counts| counts.patterns.of_sent(ResetReason::UnreadData, number));
     let name = title(&who);
     let place = group.destination;
     let mut evidence = vec![

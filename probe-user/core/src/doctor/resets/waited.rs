@@ -27,10 +27,7 @@ fn timeout(group: &Group<'_>) -> Option<Similar> {
 
 /// Those that awaited an answer and had waited for that time: at least so many.
 fn gave_up(counts: &PairCounts, waited: Similar) -> u64 {
-    let pattern = counts
-        .patterns
-        .of(ResetDirection::Sent, ResetReason::LingerZero);
-    pattern.map_or(0, |pattern| {
+    counts.patterns.of_sent(ResetReason::LingerZero, |pattern| {
         let alike = pattern.quiet.within(waited.min_ns, waited.max_ns);
         (alike + pattern.awaited_answer).saturating_sub(pattern.count)
     })
@@ -38,12 +35,9 @@ fn gave_up(counts: &PairCounts, waited: Similar) -> u64 {
 
 /// Connections of a row that the finding of its group explains.
 pub fn of_row(group: &Group<'_>, row: &PairRow) -> u64 {
-    let pattern = row
-        .counts
-        .patterns
-        .of(ResetDirection::Sent, ResetReason::LingerZero);
+    let patterns = &row.counts.patterns;
     match (is_passed_on(group), timeout(group)) {
-        (true, _) => pattern.map_or(0, |pattern| pattern.passed_on),
+        (true, _) => patterns.of_sent(ResetReason::LingerZero, |pattern| pattern.passed_on),
         (false, Some(waited)) => gave_up(&row.counts, waited),
         (false, None) => 0,
     }

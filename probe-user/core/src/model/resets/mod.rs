@@ -20,8 +20,9 @@ use super::sparse::Nothing;
 
 /// Maximum number of other ends that a pattern names.
 const MAX_OTHER_ENDS: usize = 8;
-/// From this time on a pause before data is more than the work of a program, nanoseconds.
-const PAUSE_NS: u64 = 100_000_000;
+/// From this length on, nanoseconds, a pause may be a timeout, and not only the work of a program.
+pub const PAUSE_NS: u64 = 100_000_000;
+
 /// RSTs of one pair by direction and reason: at most one entry for each of both.
 #[derive(Clone, Debug, Default)]
 pub struct ResetPatterns(Vec<ResetPattern>);
@@ -58,9 +59,8 @@ pub struct ResetPattern {
     pub right_after_accept: u64,
     /// The same where the line that it sent may be an answer.
     pub answered_at_once: u64,
-    /// For unread data, sent on connections that had been quiet since this end's last data until the unread data came.
-    pub unread_after_pause: u64,
-    /// The time since this end's last data for `unread_after_pause`.
+    /// For unread data, sent on connections that had been quiet since this end's last data until the unread data came: for how
+    /// long.
     pub pause: Spread,
     /// Sent on connections on which this end had sent data, and nothing had come since.
     pub awaited_answer: u64,
@@ -144,6 +144,11 @@ impl ResetPatterns {
         self.0.iter().map(|pattern| pattern.of_listener).sum()
     }
 
+    /// A number of the RSTs that were sent for a reason; 0 if there are none.
+    pub fn of_sent(&self, reason: ResetReason, number: impl Fn(&ResetPattern) -> u64) -> u64 {
+        self.of(ResetDirection::Sent, reason).map_or(0, number)
+    }
+
     /// The pattern of a direction and reason, if there are such RSTs.
     pub fn of(&self, direction: ResetDirection, reason: ResetReason) -> Option<&ResetPattern> {
         let mut patterns = self.0.iter();
@@ -193,7 +198,6 @@ impl ResetPattern {
             same_host: 0,
             right_after_accept: 0,
             answered_at_once: 0,
-            unread_after_pause: 0,
             pause: Spread::default(),
             awaited_answer: 0,
             passed_on: 0,
@@ -260,7 +264,6 @@ impl ResetPattern {
             && sent_ns.saturating_sub(idle_ns) >= PAUSE_NS
         {
             if of_server && flow.bytes_sent.is_some_and(|bytes| bytes > 0) {
-                self.unread_after_pause += 1;
                 self.pause.add(sent_ns - idle_ns);
             }
             let is_closed = reset.state == Some(TcpState::CloseWait);
@@ -295,7 +298,6 @@ impl ResetPattern {
         self.answered_at_once += other.answered_at_once;
         self.passed_by_chance += other.passed_by_chance;
         self.unread_after_idle_close += other.unread_after_idle_close;
-        self.unread_after_pause += other.unread_after_pause;
         self.pause.add_all(&other.pause);
         self.awaited_answer += other.awaited_answer;
         self.passed_on += other.passed_on;

@@ -25,12 +25,22 @@ pub struct Similar {
 
 impl Similar {
     fn joined(self, other: Self) -> Option<Self> {
-        let (min_ns, max_ns) = (self.min_ns.min(other.min_ns), self.max_ns.max(other.max_ns));
-        (max_ns - min_ns <= (min_ns / PART).max(SLACK_NS)).then_some(Self {
+        let joined = Self {
             count: self.count + other.count,
-            min_ns,
-            max_ns,
-        })
+            min_ns: self.min_ns.min(other.min_ns),
+            max_ns: self.max_ns.max(other.max_ns),
+        };
+        joined.is_alike().then_some(joined)
+    }
+
+    /// By how much durations differ at most that are about the same, nanoseconds.
+    pub fn slack_ns(self) -> u64 {
+        (self.min_ns / PART).max(SLACK_NS)
+    }
+
+    /// Whether all are about the same: a group is, [`swept`](Spread::swept) ones may not be.
+    pub fn is_alike(self) -> bool {
+        self.max_ns - self.min_ns <= self.slack_ns()
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A key that finds its slot taken by another one has its entry in a map. `slot` is `None` where there are no slots: then
 //! all entries are in the map. Each caller computes the index, and says what the key is and when its entry ends.
-//! [`closing`](super::closing) has slots of another kind: they have no value of their own, and the socket that a slot
-//! leads to shows whether the entry is still valid.
+//! `slots::closing` has slots of another kind: they have no value of their own, and the socket that a slot leads to shows
+//! whether the entry is still valid.
 
 use crate::{
     maps::atomic::{claim, in_this_order},
