@@ -119,8 +119,8 @@ fn note_listener_of_call(child: Sock, opener: &Actor) {
     }
 }
 
-/// Whether the socket that the system call names listens on the child's port. Otherwise the call is not accept(), as with
-/// io_uring, or the descriptor now stands for something else.
+/// Whether the socket that the system call names listens on the child's address. Otherwise the call is not accept(), as
+/// with io_uring, or the descriptor now stands for something else.
 #[inline(always)]
 fn is_listener_of(listener: u64, child: Sock) -> bool {
     if listener == 0 {
@@ -130,4 +130,5 @@ fn is_listener_of(listener: u64, child: Sock) -> bool {
     found.state() == state::LISTEN
         && found.net() == child.net()
         && found.local_port() == child.local_port()
+        && found.takes_address_of(child)
 }

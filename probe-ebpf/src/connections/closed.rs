@@ -1,24 +1,24 @@
 //! Ends of connections: who ended them and how, and what is removed with their sockets.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Unattributed};
+use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Probe, Unattributed};
 
 use crate::{
     events::emit,
-    maps::{LISTENER_CLOSERS, counting},
+    maps::{LISTENER_CLOSERS, counting, lost},
     ports::uncalled,
     processes::{
         process::{actor, answerable},
         stack::{self, Ctx},
     },
     records::{
-        ACTIVE_CLOSE, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, CLOSED_BY_WORKER, Conn, Fact,
-        Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT,
+        ACTIVE_CLOSE, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, CLOSED_BY_WORKER, Conn,
+        Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT,
     },
     resets::unaccepted,
     slots::{conn, listener, recent, subflow},
     sockets::{
-        sock::{ECONNABORTED, ETIMEDOUT, Sock},
+        sock::{ECONNABORTED, ECONNRESET, EPIPE, ETIMEDOUT, Sock},
         state,
     },
     time_wait::{birth, inferred},
@@ -82,20 +82,38 @@ fn finish(ctx: Ctx, sock: Sock, conn: *mut Conn, old: u8) {
     if matches!(old, state::ESTABLISHED | state::CLOSE_WAIT) && counting::has_begun() {
         totals::add_connection_reset(sock.net());
     }
-    let error = sock.error();
+    let error = fatal_error(sock, old);
     let reset = known.flags & (RST_SENT | RST_RECEIVED) != 0;
     if !known.closer.is_process() && error == 0 && !reset && old != 0 {
         set_last_closer(ctx, sock, known, old);
     }
     if inferred::leaves_mini(sock, known, old) {
-        inferred::infer(sock, conn, old);
+        inferred::infer(sock, conn, old, error);
     }
     known.closed_from = old;
     known.flags |= CLOSED;
     if error != 0 && !reset && known.flags & BORN == 0 {
+        if known.flags & BEGUN == 0 && lost::were_full() {
+            // Its state found no room before: the RST that set the error may have been missed.
+            return lost::count_lost(Probe::Abort);
+        }
         subflow::take_actors(sock, known);
         abort(sock, known, old, error);
     }
+}
+
+/// The error that ended a connection, or 0. A process that disconnects sets none before CLOSE: what is there then was left
+/// by something earlier, such as an ICMP message (IP_RECVERR), and not read yet. Under the socket's lock only tcp_abort()
+/// and a RST in its backlog end a connection by an error, and these have errors of their own.
+#[inline(always)]
+fn fatal_error(sock: Sock, old: u8) -> u32 {
+    let error = sock.error();
+    let is_open = !matches!(old, 0 | state::SYN_SENT | state::SYN_RECV);
+    let is_earlier = !matches!(error, ECONNABORTED | ECONNRESET | EPIPE | ETIMEDOUT);
+    if is_open && is_earlier && sock.owned() {
+        return 0;
+    }
+    error
 }
 
 /// A connection that changes from an open state straight to CLOSE without an error is being disconnected by the running
@@ -117,16 +135,27 @@ fn set_last_closer(ctx: Ctx, sock: Sock, conn: &mut Conn, old: u8) {
     }
     if sock.owned() {
         set_closer(sock, conn);
-    } else if sock.without_file()
-        && LISTENER_CLOSERS
-            .get_ptr(bpf_get_current_pid_tgid())
-            .is_some()
-    {
+    } else if sock.without_file() && is_of_closing_listener(sock) {
         conn.closer = actor(sock);
     } else {
         return;
     }
     conn.site = stack::site(ctx, &conn.closer);
+}
+
+/// Whether a child was in the queue of the listener that this thread is closing: it holds that listener's lock until the
+/// queue is empty (inet_csk_listen_stop). A listener that was only shut down stays, and so does its entry.
+#[inline(always)]
+fn is_of_closing_listener(child: Sock) -> bool {
+    let Some(listener) = LISTENER_CLOSERS.get_ptr(bpf_get_current_pid_tgid()) else {
+        return false;
+    };
+    // SAFETY: an integer in an LRU entry that only this thread writes.
+    let listener = Sock(unsafe { *listener });
+    listener.owned()
+        && listener.state() == state::CLOSE
+        && listener.net() == child.net()
+        && listener.source_port() == child.source_port()
 }
 
 #[inline(always)]

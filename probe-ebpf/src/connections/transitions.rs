@@ -1,6 +1,6 @@
 //! State transitions: when a connection is opened and closed, and by which process.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task};
 use twtrace_wire::Side;
 
 use super::closed::{closed, set_closer};
@@ -8,10 +8,10 @@ use crate::{
     constants::config,
     ports::{syscall, uncalled},
     processes::{
-        process::actor,
+        process::{actor, current_key},
         stack::{self, Ctx},
     },
-    records::{ACTIVE_CLOSE, BEGUN, CLOSED, Conn, NEW, Program},
+    records::{ACTIVE_CLOSE, BEGUN, CLOSED, CLOSED_BY_OTHER, Conn, NEW, Program},
     slots::{conn, existing, listener, subflow},
     sockets::{
         read::now_ns,
@@ -239,8 +239,14 @@ fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
 #[inline(always)]
 fn closed_after_shutdown(sock: Sock) {
     if let Some(conn) = conn::alive(sock) {
-        // SAFETY: the entry of a live socket.
-        unsafe { note_close(sock, conn) }
+        // SAFETY: the entry of a live socket; the helper takes no arguments and has no side effects.
+        unsafe {
+            note_close(sock, conn);
+            let closer = &raw const (*conn).closer;
+            if (*closer).is_process() && !(*closer).is_of(&current_key(bpf_get_current_task())) {
+                (*conn).flags |= CLOSED_BY_OTHER;
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Turns a fact into totals and a record in the ring buffer.
 
-use twtrace_wire::{ConnectionEvent, EventKind, Probe, Side, UNKNOWN, Unattributed};
+use twtrace_wire::{ConnectionEvent, EventKind, NO_SITE, Probe, Side, UNKNOWN, Unattributed};
 
 use crate::{
     events::wakeup,
@@ -78,6 +78,9 @@ pub fn of_socket_with(
     0
 }
 
+/// Charged with what no process is proven to have caused.
+static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
+
 /// A fact about a mini-socket whose connection state was kept: counts and reports it.
 #[inline(never)]
 pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniConn) -> u32 {
@@ -85,9 +88,14 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniConn) -> u32 {
         return 0;
     }
     let mini = Sock(mini);
-    count(fact, kept.side, &kept.closer.key, 1);
+    let (charged, site) = if kept.is_closed_by_other != 0 {
+        (&NOBODY, NO_SITE)
+    } else {
+        (&kept.closer, kept.site)
+    };
+    count(fact, kept.side, &charged.key, 1);
     count_sent(fact, mini.net());
-    sites::count_fact(fact, kept.site, 1);
+    sites::count_fact(fact, site, 1);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -105,7 +113,7 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniConn) -> u32 {
         (*event).after_close_ns = after_close(fact, (*event).mono_ns, kept.closed_ns);
         (*event).bytes_sent = kept.bytes_sent;
         (*event).bytes_received = kept.bytes_received;
-        names::fill(&mut (*event).process, &kept.closer);
+        names::fill(&mut (*event).process, charged);
         names::fill(&mut (*event).opener, &kept.opener);
     }
     entry.submit(wakeup());

@@ -187,7 +187,8 @@ pub static LISTENER_CHANGES: Array<u64> = Array::with_max_entries(1, 0);
 pub static ACCEPTING: PerCpuArray<Accepting> = PerCpuArray::with_max_entries(1, 0);
 
 /// Listeners that are being closed, by thread: that thread closes the connections in their queues, too. An entry is
-/// removed when its listener is destroyed.
+/// removed when its listener is destroyed. A listener that was only shut down leaves its entry: it counts only while the
+/// listener is locked, and for connections of its port.
 #[map]
 pub static LISTENER_CLOSERS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(256, 0);
 

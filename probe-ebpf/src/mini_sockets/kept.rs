@@ -5,7 +5,7 @@ use twtrace_wire::UNKNOWN;
 use super::place;
 use crate::{
     constants::offset,
-    records::{Conn, MiniConn},
+    records::{CLOSED_BY_OTHER, Conn, MiniConn},
     sockets::{
         read::{now_ns, read},
         sock::Sock,
@@ -32,6 +32,7 @@ pub fn keep(sock: u64, conn: &Conn, substate: u8, mini: u64, traffic: &Traffic) 
         (*kept).remote_port = sock.remote_port();
         (*kept).side = conn.side;
         (*kept).substate = substate;
+        (*kept).is_closed_by_other = (conn.flags & CLOSED_BY_OTHER != 0) as u8;
         (*kept).born_ns = traffic.at_ns;
         (*kept).promoted_ns = UNKNOWN;
         (*kept).established_ns = conn.established_ns;

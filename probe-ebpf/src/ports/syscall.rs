@@ -16,7 +16,7 @@ use crate::{
     records::Call,
     slots::call,
     sockets::{
-        descriptor::socket_of,
+        descriptor::{file_of, socket_of_file, waits},
         read::now_ns,
         sock::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock},
         tuple::{set_v4, set_v6},
@@ -49,6 +49,7 @@ pub fn entered(op: PortOp, descriptor: u64, address: u64) {
         requested: 0,
         own_range: [0; 2],
         reserved: 0,
+        sock: 0,
     };
     call::begin(bpf_get_current_pid_tgid(), &call);
 }
@@ -79,6 +80,7 @@ fn began(op: PortOp, sock: Sock) -> bool {
         if (*call).op != op as u32 {
             return false;
         }
+        (*call).sock = sock.0;
         (*call).began_ns = now_ns();
         (*call).requested = sock.local_port() as u32;
         (*call).own_range = range_searched(sock, (*call).op, (*call).requested);
@@ -96,7 +98,14 @@ pub fn returned(ctx: Ctx, result: i64) {
         return;
     };
     // SAFETY: only this thread writes this entry.
-    let (op, own_range, began_ns) = unsafe { ((*call).op, (*call).own_range, (*call).began_ns) };
+    let (op, own_range, began_ns, searched) = unsafe {
+        (
+            (*call).op,
+            (*call).own_range,
+            (*call).began_ns,
+            (*call).sock,
+        )
+    };
     if began_ns != 0 && counting::has_begun() {
         let latency_ns = now_ns().wrapping_sub(began_ns);
         let is_connect = op == PortOp::Connect as u32;
@@ -104,25 +113,45 @@ pub fn returned(ctx: Ctx, result: i64) {
             count_connected();
         } else {
             // SAFETY: as above.
-            let sock = socket_of(unsafe { (*call).descriptor });
-            if sock != 0 {
-                found(ctx, thread, sock, op, latency_ns, result);
+            let file = file_of(unsafe { (*call).descriptor });
+            let sock = socket_of_file(file);
+            let Some(outcome) = outcome_of(op, result, waits(file)) else {
+                return call::forget(thread);
+            };
+            if searched != 0 && !is_still(sock, searched) {
+                of_replaced(op, latency_ns, outcome);
+            } else if sock != 0 {
+                found(ctx, thread, sock, op, latency_ns, outcome);
             }
         }
     }
     call::forget(thread);
 }
 
+/// Whether the socket of the descriptor is the one that searched; of an MPTCP socket, its first subflow does.
+#[inline(always)]
+fn is_still(sock: u64, searched: u64) -> bool {
+    sock == searched || sock != 0 && Sock(searched).mptcp_socket() == sock
+}
+
+/// Counts a search whose descriptor was closed, or given to another socket, while the call waited. Its own socket may be
+/// gone by now, so there is no event.
+#[inline(always)]
+fn of_replaced(op: u32, latency_ns: u64, (errno, how): (u16, u16)) {
+    let outcome = errno as u64 | (how as u64) << 32;
+    count_own_search(0, op as u64, latency_ns, outcome);
+    if errno != 0 || latency_ns >= config!(slow_port_ns) {
+        count_lost(Probe::PortAlloc);
+    }
+}
+
 /// Counts and reports a search whose socket is known.
 #[inline(always)]
-fn found(ctx: Ctx, thread: u64, sock: u64, op: u32, latency_ns: u64, result: i64) {
+fn found(ctx: Ctx, thread: u64, sock: u64, op: u32, latency_ns: u64, (errno, how): (u16, u16)) {
     match Sock(sock).protocol() {
         IPPROTO_TCP | IPPROTO_MPTCP => {}
         _ => return,
     }
-    let Some((errno, how)) = outcome_of(op, result) else {
-        return;
-    };
     if op == PortOp::Bind as u32 && errno == 0 && Sock(sock).local_port() == 0 {
         // IP_BIND_ADDRESS_NO_PORT: the search is deferred to connect().
         return;
@@ -138,8 +167,9 @@ fn found(ctx: Ctx, thread: u64, sock: u64, op: u32, latency_ns: u64, result: i64
 }
 
 /// What the result of a call shows of the search: errno and flags. `None`: as far as known, there was no search.
+/// `waits`: whether connect() waits for the peer, until its SO_SNDTIMEO.
 #[inline(always)]
-fn outcome_of(op: u32, result: i64) -> Option<(u16, u16)> {
+fn outcome_of(op: u32, result: i64, waits: bool) -> Option<(u16, u16)> {
     let errno = if result < 0 {
         result.wrapping_neg() as u16
     } else {
@@ -149,7 +179,7 @@ fn outcome_of(op: u32, result: i64) -> Option<(u16, u16)> {
         // After a successful search connect() waits for the peer.
         return Some(match errno {
             EADDRNOTAVAIL | ENOMEM | EPERM => (errno, 0),
-            EINPROGRESS => (0, 0),
+            EINPROGRESS if !waits => (0, 0),
             _ => (0, flags::UNTIMED),
         });
     }

@@ -37,6 +37,12 @@ impl Actor {
     pub fn is_process(&self) -> bool {
         self.key.tgid != 0
     }
+
+    /// Whether it is this process. A thread-group id alone may be another one's by now.
+    #[inline(always)]
+    pub fn is_of(&self, process: &ProcessKey) -> bool {
+        self.key.tgid == process.tgid && self.key.start_boot_ns == process.start_boot_ns
+    }
 }
 
 /// What a process was when its names were last written on this CPU. While all of it is unchanged, the names need not be

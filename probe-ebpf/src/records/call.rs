@@ -41,4 +41,6 @@ pub struct Call {
     /// The socket's own port range, if connect() searches it.
     pub own_range: [u16; 2],
     pub reserved: u32,
+    /// The socket whose search began; 0 until then, and in bind().
+    pub sock: u64,
 }

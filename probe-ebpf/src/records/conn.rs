@@ -36,6 +36,9 @@ pub const UNCOUNTED: u32 = 1 << 15;
 /// UNIX socket in which the descriptor was in flight. The opener may have given it away long before.
 pub const CLOSED_BY_WORKER: u32 = 1 << 16;
 
+/// Another process than the closer, which had called shutdown(), closed it: that data comes too late is due to that one.
+pub const CLOSED_BY_OTHER: u32 = 1 << 17;
+
 /// The connection state of an open socket.
 #[repr(C)]
 #[derive(Clone, Copy)]

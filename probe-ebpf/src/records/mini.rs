@@ -17,7 +17,9 @@ pub struct MiniConn {
     pub side: u8,
     /// State in which it began: FIN_WAIT2 or TIME_WAIT.
     pub substate: u8,
-    pub reserved: [u8; 6],
+    /// Not 0: [`CLOSED_BY_OTHER`](super::CLOSED_BY_OTHER).
+    pub is_closed_by_other: u8,
+    pub reserved: [u8; 5],
     /// When it was created (CLOCK_MONOTONIC, nanoseconds).
     pub born_ns: u64,
     /// Its age when the peer's FIN came, if it began in FIN_WAIT2; else `UNKNOWN`.
@@ -45,7 +47,8 @@ pub static NEW_MINI: MiniConn = MiniConn {
     remote_port: 0,
     side: 0,
     substate: 0,
-    reserved: [0; 6],
+    is_closed_by_other: 0,
+    reserved: [0; 5],
     born_ns: 0,
     promoted_ns: UNKNOWN,
     established_ns: 0,

@@ -1,7 +1,7 @@
 //! RSTs sent and received, and why.
 
 use twtrace_wire::{
-    EventKind, NO_KERNEL_REASON, ResetDirection, ResetReason, Side, Unattributed, flags,
+    EventKind, NO_KERNEL_REASON, NO_SITE, ResetDirection, ResetReason, Side, Unattributed, flags,
 };
 
 use crate::{
@@ -9,10 +9,10 @@ use crate::{
     events::emit::{self, Addresses},
     maps::{SEGMENT_TURNS, counting, lost},
     mini_sockets::{age, kept},
-    processes::process::answerable,
+    processes::process::{actor, answerable},
     records::{
-        BORN_INFERRED, Conn, Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS,
-        RST_SENT, RST_SENT_TURNS, UNCOUNTED,
+        BORN_INFERRED, CLOSED_BY_OTHER, Conn, Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED,
+        RST_RECEIVED_TURNS, RST_SENT, RST_SENT_TURNS, UNCOUNTED,
     },
     resets::unaccepted,
     slots::{conn, recent, subflow},
@@ -138,12 +138,21 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
         return;
     }
     conn.flags |= RST_SENT;
+    // What was counted before names the process that was known then.
+    let replaces = take_back(sock, conn);
     let is_closed = now == state::CLOSE;
     let before = if is_closed { conn.closed_from } else { now };
     // A disconnect after shutdown() also has both directions shut.
     let closing = is_closed && sock.shutdown() == SHUT_BOTH && sock.is_released();
     let whole = subflow::take_actors(sock, conn);
-    let reason = if let Some(reason) = subflow::closed_by_reset(whole) {
+    let of_whole = subflow::closed_by_reset(whole);
+    // Subflows are reset under a lock that does not mark them as owned, and before CLOSE. Their MPTCP socket is owned.
+    let acted_on = if whole == 0 { sock } else { Sock(whole) };
+    let is_disconnect = is_closed || whole != 0 && acted_on.state() == state::CLOSE;
+    if (is_disconnect || of_whole.is_some()) && acted_on.owned() {
+        disconnected(sock.0, conn);
+    }
+    let reason = if let Some(reason) = of_whole {
         reason
     } else if is_closed && (kernel_reason == ABORT_ON_CLOSE || closing && sock.has_unread_bytes()) {
         ResetReason::UnreadData
@@ -155,8 +164,21 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
         ResetReason::Timeout
     };
     let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
-    fact.flags = take_back(sock, conn);
+    fact.flags = replaces;
     emit::of_socket(&fact, sock.0, conn, answerable(conn));
+}
+
+/// The current process disconnects, by close() or connect(AF_UNSPEC), and sends a RST. Another one with the same socket
+/// may have shut it down before. A function with a stack of its own, as callers have no room for another process on
+/// theirs.
+#[inline(never)]
+fn disconnected(sock: u64, conn: &mut Conn) -> u32 {
+    let acting = actor(Sock(sock));
+    if acting.is_process() && !conn.closer.is_of(&acting.key) {
+        conn.closer = acting;
+        conn.site = NO_SITE;
+    }
+    0
 }
 
 /// A full socket answers a segment. After data that came too late it is already in CLOSE, and destroyed if no
@@ -217,7 +239,15 @@ fn too_late(sock: Sock, conn: &mut Conn, kernel_reason: u8, program: Program) {
     };
     let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
     fact.flags = take_back(sock, conn);
-    emit::of_socket(&fact, sock.0, conn, answerable(conn));
+    // The FIN alone makes no data too late: whoever shut the other direction later does, and shutdown() of that changes
+    // no state.
+    let is_by_other = conn.flags & CLOSED_BY_OTHER != 0 || conn.closed_ns == 0;
+    let charged = if late && is_by_other {
+        &unaccepted::NOBODY
+    } else {
+        answerable(conn)
+    };
+    emit::of_socket(&fact, sock.0, conn, charged);
 }
 
 /// A RST of a socket in CLOSE means that there was no mini-socket; and that no RST was received, if that one may have

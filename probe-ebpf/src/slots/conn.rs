@@ -98,8 +98,15 @@ pub fn accepted(sock: Sock) -> Option<*mut Conn> {
     let conn = found?;
     // SAFETY: the entry of a live socket; integers.
     unsafe {
-        // A client is never accepted. A state that ended in CLOSE is kept if its hash is that of this connection.
-        let is_of_client = (*conn).hash == 0 && (*conn).side == Side::Client as u8;
+        // A client is never accepted: the descriptor that accept() returned stands for another socket by now, which may
+        // have failed to connect. Or the state is an earlier socket's.
+        let is_of_client = (*conn).side == Side::Client as u8;
+        let is_its =
+            (*conn).hash == sock.hash() || matches!(sock.state(), state::SYN_SENT | state::CLOSE);
+        if is_of_client && is_its {
+            return None;
+        }
+        // A state that ended in CLOSE is kept if its hash is that of this connection.
         if is_of_client || !is_of_connection(conn, sock) {
             *conn = NEW;
         }
@@ -176,6 +183,7 @@ pub fn in_state(sock: Sock, now: u8) -> Option<*mut Conn> {
     }
     let new = match now {
         state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => stranger(),
+        _ if lost::were_full() => &FORGOTTEN,
         _ => &NEW,
     };
     begin_existing(sock, new)

@@ -99,7 +99,7 @@ pub fn accepted(listener: Sock, acceptor: &Actor) -> bool {
             (*entry).acceptor = *acceptor;
             return false;
         }
-        if (*entry).acceptor.key.tgid != acceptor.key.tgid {
+        if !(*entry).acceptor.is_of(&acceptor.key) {
             (*entry).is_shared = 1;
             return false;
         }

@@ -30,6 +30,13 @@ pub fn socket_of_file(file: u64) -> u64 {
     read(socket, offset!(socket_sk))
 }
 
+/// Whether calls on a file wait (no O_NONBLOCK).
+#[inline(always)]
+pub fn waits(file: u64) -> bool {
+    const O_NONBLOCK: u32 = 0o4000;
+    read::<u32>(file, offset!(file_flags)) & O_NONBLOCK == 0
+}
+
 /// The `struct file` behind a descriptor of the current process, or 0.
 #[inline(always)]
 pub fn file_of(descriptor: u64) -> u64 {

@@ -20,6 +20,8 @@ pub const SHUT_BOTH: u8 = 3;
 
 /// Values of errno that decide how a connection ended.
 pub const ECONNABORTED: u32 = 103;
+pub const ECONNRESET: u32 = 104;
+pub const EPIPE: u32 = 32;
 pub const ETIMEDOUT: u32 = 110;
 
 /// A `struct sock`, or the `sock_common` at the head of a mini-socket or request socket.

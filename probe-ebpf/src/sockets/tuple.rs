@@ -15,6 +15,22 @@ impl Sock {
         netns_inum(self.net())
     }
 
+    /// Whether a listener's local address is any, or that of the child.
+    #[inline(always)]
+    pub fn takes_address_of(self, child: Sock) -> bool {
+        let family: u16 = read(self.0, offset!(skc_family));
+        if family != read(child.0, offset!(skc_family)) {
+            return false;
+        }
+        if family == AF_INET6 {
+            let own: [u64; 2] = read(self.0, offset!(skc_v6_rcv_saddr));
+            let its: [u64; 2] = read(child.0, offset!(skc_v6_rcv_saddr));
+            return own == [0; 2] || own == its;
+        }
+        let own: u32 = read(self.0, offset!(skc_rcv_saddr));
+        own == 0 || own == read(child.0, offset!(skc_rcv_saddr))
+    }
+
     /// Identity of the network namespace. It stays distinct after another namespace gets the same number.
     #[inline(always)]
     pub fn netns_key(self) -> NetnsKey {

@@ -18,14 +18,18 @@ use crate::{
 /// A socket reached CLOSE as if it had left a mini-socket behind, but no creation was seen. If the kernel's table has
 /// the mini-socket, our program was skipped or there is none, and this reports what that program would have reported.
 /// Otherwise the kernel refused the mini-socket: tcp_time_wait() sets the full socket to CLOSE as soon as the
-/// mini-socket is in the table. `from` is 0 if the program of →CLOSE was skipped, too.
+/// mini-socket is in the table. `from` is 0 if the program of →CLOSE was skipped, too. With an error, which may have ended
+/// the connection or have been there before, only the table decides.
 #[inline(always)]
-pub fn infer(sock: Sock, conn: *mut Conn, from: u8) {
+pub fn infer(sock: Sock, conn: *mut Conn, from: u8, error: u32) {
     // SAFETY: the caller's entry of a live socket, or its own copy.
     let conn = unsafe { &mut *conn };
     let mini = hashed::mini_of(sock.0);
     if mini != 0 {
         return recover(sock, conn, mini, from);
+    }
+    if error != 0 {
+        return;
     }
     if from == 0 && (hashed::is_readable() || config!(births) != BIRTHS_INFERRED) {
         return;
@@ -130,7 +134,7 @@ pub fn may_be_data(sock: Sock) -> u16 {
 /// Whether →CLOSE from `from` leaves a mini-socket behind, as far as states alone show it.
 #[inline(always)]
 pub fn leaves_mini(sock: Sock, conn: &Conn, from: u8) -> bool {
-    if conn.flags & (BORN | CLOSED | RST_SENT | RST_RECEIVED) != 0 || sock.error() != 0 {
+    if conn.flags & (BORN | CLOSED | RST_SENT | RST_RECEIVED) != 0 {
         return false;
     }
     // The timer of a mini-socket leads to its full socket only if that socket was seen beginning to close.

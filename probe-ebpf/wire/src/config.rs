@@ -105,6 +105,7 @@ offsets! {
     fdt_fd = "fdtable"."fd";
     file_inode = "file"."f_inode";
     file_private_data = "file"."private_data";
+    file_flags = "file"."f_flags";
     inode_mode = "inode"."i_mode";
     socket_sk = "socket"."sk";
     socket_file = "socket"."file";

@@ -43,6 +43,8 @@ pub enum SocketOption {
     SendTimeout(u32),
     /// SO_KEEPALIVE with TCP_KEEPIDLE 1 s, TCP_KEEPINTVL 1 s, TCP_KEEPCNT 1
     QuickKeepalive,
+    /// IP_RECVERR and IPV6_RECVERR: the next call fails with the error of an ICMP message
+    ReceiveErrors,
     /// TCP_REPAIR: close() then sends nothing
     Repair,
     /// TCP_LINGER2, seconds; below 0 there is no FIN_WAIT2

@@ -219,6 +219,16 @@ pub fn set(fd: Fd, option: SocketOption) -> io::Result<()> {
             }
             Ok(())
         }
+        SocketOption::ReceiveErrors => {
+            // The former also exists for IPv6 sockets.
+            inet::set_option(fd, IPPROTO_IP, libc::IP_RECVERR, 1_i32)?;
+            inet::set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1_i32).or_else(|error| {
+                match error.raw_os_error() {
+                    Some(libc::ENOPROTOOPT) => Ok(()),
+                    _ => Err(error),
+                }
+            })
+        }
         SocketOption::Repair => inet::set_option(fd, IPPROTO_TCP, libc::TCP_REPAIR, 1_i32),
         SocketOption::Linger2(seconds) => {
             inet::set_option(fd, IPPROTO_TCP, libc::TCP_LINGER2, seconds)

@@ -10,7 +10,8 @@ use super::{
     reset::{lasting, received_by_server},
 };
 use crate::{
-    expect::{Check, Expected, Reason, TcpState},
+    actor::command::Command,
+    expect::{Check, Expected, Reason, Side, TcpState, Unattributed},
     stage::{Pair, Stage},
     sys::proc_net::State,
 };
@@ -19,6 +20,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("data_after_close/full_socket", full_socket),
     Scenario::both("data_after_close/mini_socket", mini_socket),
     Scenario::both("data_after_close/after_shutdown", after_shutdown),
+    Scenario::both("data_after_close/of_another_holder", of_another_holder),
+    Scenario::both(
+        "data_after_close/shut_for_reading_by_another",
+        shut_for_reading_by_another,
+    ),
 ];
 
 /// Time between the close and the data.
@@ -72,6 +78,62 @@ fn after_shutdown(stage: &Stage) -> Result<()> {
         .from(&[TcpState::FinWait2])
         .ends(&pair.at_client);
     expect_mini(stage, &pair, born, after_close);
+    Ok(())
+}
+
+/// One process called shutdown(), and another one closed: the data is too late because of the latter, of which only that is
+/// known. The TIME_WAIT is due to the former.
+fn of_another_holder(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    let child = stage.fork(&pair.client, "ch")?;
+    child.shutdown_write(&pair.at_client)?;
+    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
+    child.close(&pair.at_client)?;
+    let closing = Instant::now();
+    pair.client.close(&pair.at_client)?;
+    let after_close = late_data(stage, &pair, closing, || {
+        stage.until_parked(&pair.at_client)
+    })?;
+    stage.expect(clients_bytes(
+        Expected::time_wait(TcpState::FinWait2)
+            .from(&[TcpState::FinWait2])
+            .ends(&pair.at_client)
+            .process(&child)
+            .opener(&pair.client)
+            .side(Side::Client),
+    ));
+    stage.expect(
+        Expected::reset_without_socket(Reason::DataAfterClose, "TIMEWAIT_SOCKET")
+            .state_of(&[TcpState::TimeWait, TcpState::FinWait2])
+            .nobody(Unattributed::Unknown)
+            .opener(&pair.client)
+            .side(Side::Client)
+            .ends(&pair.at_client)
+            .checked("after_close_ns", after_close),
+    );
+    stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
+    Ok(())
+}
+
+/// One process has sent the FIN, and another one shuts the direction from the peer: no state shows who did.
+fn shut_for_reading_by_another(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    let child = stage.fork(&pair.client, "ch")?;
+    pair.client.shutdown_write(&pair.at_client)?;
+    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
+    let fd = pair.at_client.fd;
+    child.call(&Command::ShutdownBoth { fd })?;
+    pair.server.send(&pair.at_server, 100)?;
+    pair.server.await_reset(&pair.at_server)?;
+    stage.expect(
+        Expected::reset_sent(Reason::DataAfterClose, "TCP_ABORT_ON_DATA")
+            .state(TcpState::FinWait2)
+            .nobody(Unattributed::Unknown)
+            .opener(&pair.client)
+            .side(Side::Client)
+            .ends(&pair.at_client),
+    );
+    stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
     Ok(())
 }
 

@@ -258,7 +258,7 @@ fn refused_by_peer(stage: &Stage) -> Result<()> {
     budgets::narrow(stage, 1)?;
     stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
     let mut it = dialogue(stage, &[])?;
-    close_in_one(stage, &mut it)?;
+    close_in_one(stage, &mut it, 0)?;
     refused_to(stage, &it.client, it.peer.address, 1)
 }
 

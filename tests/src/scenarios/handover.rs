@@ -5,13 +5,14 @@ use anyhow::{Result, bail};
 use super::{
     Scenario,
     close::{clients_bytes, parked},
+    reset::received_by_server,
 };
 use crate::{
     actor::{
         Actor,
-        command::{Command, Connection},
+        command::{Command, Connection, SocketOption},
     },
-    expect::{Expected, Side, TcpState, Unattributed},
+    expect::{Expected, Reason, Side, TcpState, Unattributed},
     stage::{Pair, Skip, Stage},
     sys::{descriptors, proc_net::State, uring},
 };
@@ -20,6 +21,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("inherited_over_fork", inherited_over_fork),
     Scenario::both("passed_over_unix_socket", passed_over_unix_socket),
     Scenario::both("shutdown_and_close_by_two", shutdown_and_close_by_two),
+    Scenario::both("shutdown_and_reset_by_two", shutdown_and_reset_by_two),
     Scenario::both("thread_closes", thread_closes),
     Scenario::both("io_uring_close", io_uring_close),
     Scenario::both("io_uring_torn_down", io_uring_torn_down),
@@ -72,6 +74,27 @@ fn shutdown_and_close_by_two(stage: &Stage) -> Result<()> {
     child.close(&pair.at_client)?;
     pair.client.close(&pair.at_client)?;
     ends_closed_by(stage, &pair, &child)
+}
+
+/// A process has called shutdown(), and another one with the same socket resets the connection: the RST is its own.
+fn shutdown_and_reset_by_two(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    let child = stage.fork(&pair.client, "ch")?;
+    child.shutdown_write(&pair.at_client)?;
+    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
+    child.close(&pair.at_client)?;
+    pair.client
+        .set(pair.at_client.fd, SocketOption::LingerZero)?;
+    pair.client.close(&pair.at_client)?;
+    pair.server.await_reset(&pair.at_server)?;
+    stage.expect(
+        Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
+            .state(TcpState::FinWait2)
+            .own_client(&pair.client)
+            .ends(&pair.at_client),
+    );
+    stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
+    Ok(())
 }
 
 fn thread_closes(stage: &Stage) -> Result<()> {

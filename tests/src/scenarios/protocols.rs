@@ -31,6 +31,10 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::both("mptcp_linger_zero", mptcp_linger_zero),
     Scenario::both("mptcp_linger_zero_by_server", mptcp_linger_zero_by_server),
+    Scenario::both(
+        "mptcp_shutdown_and_reset_by_two",
+        mptcp_shutdown_and_reset_by_two,
+    ),
     Scenario::both("sctp_is_not_tcp", sctp),
     Scenario::single("mapped_server", mapped_server),
     Scenario::single("mapped_client", mapped_client),
@@ -162,6 +166,21 @@ fn mptcp_linger_zero_by_server(stage: &Stage) -> Result<()> {
     pair.server.close(&pair.at_server)?;
     pair.client.await_reset(&pair.at_client)?;
     expect_mptcp_reset_by_server(stage, Reason::LingerZero, &pair, &pair.server);
+    Ok(())
+}
+
+/// Another process with the same socket has called shutdown() before.
+fn mptcp_shutdown_and_reset_by_two(stage: &Stage) -> Result<()> {
+    let pair = mptcp_talked(stage)?;
+    let child = stage.fork(&pair.client, "ch")?;
+    child.shutdown_write(&pair.at_client)?;
+    pair.server.await_end(&pair.at_server)?;
+    child.close(&pair.at_client)?;
+    pair.client
+        .set(pair.at_client.fd, SocketOption::LingerZero)?;
+    pair.client.close(&pair.at_client)?;
+    pair.server.await_reset(&pair.at_server)?;
+    expect_mptcp_reset(stage, Reason::LingerZero, &pair, &pair.client);
     Ok(())
 }
 

@@ -104,7 +104,7 @@ fn peer_without_timestamps(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
     stage.sysctl("ipv4/ip_local_port_range", &format!("{PORT} {PORT}"))?;
     let mut it = dialogue(stage, &[])?;
-    close_in_one(stage, &mut it)?;
+    close_in_one(stage, &mut it, 0)?;
     hindered(stage, it.peer.address, "peer_without_timestamps")
 }
 

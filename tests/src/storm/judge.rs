@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     climate::{self, KernelSetting},
-    late::{ended_after_its_time, wrong_in_one},
+    late::{ended_after_its_time, is_unanswered_data, wrong_in_one},
     ledger::LedgerEntry,
     namespace::NamespaceOutcome,
     plan::{self, End, Life, StepAction},
@@ -190,9 +190,13 @@ impl Judge<'_> {
                 closed_listeners: &closed_listeners,
             };
             let mut wrong = Vec::new();
+            let mut missed = Vec::new();
             for (event, end) in &events {
                 match self.event(&truth, event, *end) {
                     Judged::Right => {}
+                    Judged::Wrong(why) if is_unanswered_data(&truth, event, *end, &events) => {
+                        missed.push(why);
+                    }
                     Judged::Wrong(why) => wrong.push(why),
                     Judged::Noteworthy(what) => {
                         if !self.verdict.examples.contains_key(&what) {
@@ -207,6 +211,7 @@ impl Judge<'_> {
                 true if !truth.plan.forges => of_both_ends(&events),
                 _ => Vec::new(),
             };
+            incomplete.append(&mut missed);
             if sight.sees_ends {
                 incomplete.extend(self.of_what_is_left(&truth, &events, sight));
             }

@@ -77,3 +77,19 @@ pub fn ended_after_its_time(
     let latest_ns = latest_event.max(latest_action).unwrap_or(0);
     over_ns.min().is_some_and(|over_ns| latest_ns >= over_ns)
 }
+
+/// Whether a RST that was received may have been data after the close, whose own RST was not seen: the kernel takes both
+/// through the same function, and only the RST that follows replaces the former.
+pub fn is_unanswered_data(
+    truth: &Truth,
+    event: &TraceEvent,
+    end: End,
+    events: &[(&TraceEvent, End)],
+) -> bool {
+    event.is_reset("received")
+        && event.reason.as_deref() == Some("peer")
+        && truth.may_be_late(end, event.mono_ns)
+        && !events
+            .iter()
+            .any(|(other, at)| *at == end && other.is_reset("sent"))
+}

@@ -19,6 +19,8 @@ mod plan;
 mod rules;
 mod tracer;
 mod truth;
+#[cfg(test)]
+mod truth_tests;
 mod verdict;
 
 use std::{

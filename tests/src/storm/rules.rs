@@ -22,7 +22,13 @@ pub fn allowed(truth: &Truth, event: &TraceEvent, end: End) -> Allowed {
             pids: truth.all(end),
             nobody: false,
         },
-        _ => truth.allowed(end, event.mono_ns),
+        _ => match event.reason.as_deref().filter(|_| event.is_reset("sent")) {
+            Some("linger_zero" | "unread_data" | "aborted") => {
+                truth.allowed_to_disconnect(end, event.mono_ns)
+            }
+            Some("data_after_close") => truth.allowed_to_be_late(end, event.mono_ns),
+            _ => truth.allowed(end, event.mono_ns),
+        },
     }
 }
 

@@ -30,9 +30,21 @@ pub struct Truth<'a> {
 
 /// When and by which process a connection was ended at one end: by one of several if that is not known.
 struct Ending {
+    how: Ended,
     pids: Vec<i32>,
     before_ns: u64,
     after_ns: u64,
+}
+
+/// How an end was ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// shutdown() of the direction to the peer.
+    ShutdownWrite,
+    /// shutdown() of both directions: from then on data is too late.
+    ShutdownBoth,
+    /// The last descriptor was closed, or the socket disconnected.
+    Closed,
 }
 
 /// Which processes an event may name.
@@ -93,18 +105,50 @@ impl Truth<'_> {
             return;
         }
         let endings = self.endings(end, connection);
-        let possible = || endings.iter().filter(|ending| ending.before_ns <= at_ns);
-        // The earliest that is certain: all that began before it was done may have been the first.
-        let first_ns = possible().map(|ending| ending.after_ns).min();
-        let firsts = possible()
-            .filter(|ending| first_ns.is_some_and(|first_ns| ending.before_ns <= first_ns));
-        allowed
-            .pids
-            .extend(firsts.flat_map(|ending| ending.pids.iter().copied()));
+        let first_ns = add_firsts(&endings, at_ns, |_| true, &mut allowed.pids);
         // Ended by the peer before that, or not ended yet.
         if first_ns.is_none_or(|first_ns| at_ns <= first_ns) {
             allowed.pids.extend(openers);
         }
+    }
+
+    /// Which processes a RST may name that a disconnect sends: who disconnects, whoever called shutdown() before.
+    pub fn allowed_to_disconnect(&self, end: End, at_ns: u64) -> Allowed {
+        let mut allowed = self.allowed(end, at_ns);
+        // Of those that wait for accept().
+        if !allowed.nobody {
+            allowed.pids.clear();
+        }
+        for connection in self.connections(end) {
+            let endings = self.endings(end, connection);
+            let closed = |ending: &Ending| ending.how == Ended::Closed;
+            add_firsts(&endings, at_ns, closed, &mut allowed.pids);
+        }
+        allowed
+    }
+
+    /// Which processes a RST may name that answers data after the close: who made it too late. If one called shutdown()
+    /// and another closed, only that is known.
+    pub fn allowed_to_be_late(&self, end: End, at_ns: u64) -> Allowed {
+        let mut allowed = self.allowed(end, at_ns);
+        allowed.pids.clear();
+        for connection in self.connections(end) {
+            let endings = self.endings(end, connection);
+            let shuts_reading = |ending: &Ending| ending.how != Ended::ShutdownWrite;
+            add_firsts(&endings, at_ns, shuts_reading, &mut allowed.pids);
+            let until = || endings.iter().filter(|ending| ending.before_ns <= at_ns);
+            allowed.nobody |= until().any(|shut| {
+                until().any(|later| match (shut.how, later.how) {
+                    (Ended::ShutdownWrite | Ended::ShutdownBoth, Ended::Closed) => {
+                        later.pids != shut.pids
+                    }
+                    // Its second shutdown() is not seen.
+                    (Ended::ShutdownWrite, Ended::ShutdownBoth) => true,
+                    _ => false,
+                })
+            });
+        }
+        allowed
     }
 
     /// What ended a connection at this end: calls that end it at once, and the last of those that close a descriptor.
@@ -119,6 +163,11 @@ impl Truth<'_> {
         });
         let mut endings: Vec<Ending> = at_once
             .map(|entry| Ending {
+                how: match entry.action {
+                    StepAction::ShutdownWrite => Ended::ShutdownWrite,
+                    StepAction::ShutdownBoth => Ended::ShutdownBoth,
+                    _ => Ended::Closed,
+                },
                 pids: vec![entry.pid],
                 before_ns: entry.before_ns,
                 after_ns: entry.after_ns,
@@ -141,6 +190,7 @@ impl Truth<'_> {
         if let (Some(before_ns), Some(after_ns)) = (before_ns, after_ns) {
             let last = closes().filter(|entry| entry.after_ns >= before_ns);
             endings.push(Ending {
+                how: Ended::Closed,
                 pids: last.map(|entry| entry.pid).collect(),
                 before_ns,
                 after_ns,
@@ -187,6 +237,14 @@ impl Truth<'_> {
             .any(|entry| entry.before_ns <= at_ns && what(entry.action))
     }
 
+    /// Whether data of the peer may have come after this end no longer took any.
+    pub fn may_be_late(&self, end: End, at_ns: u64) -> bool {
+        let is_shut = self.did(end, at_ns, |it| {
+            it.is_last() || it == StepAction::ShutdownBoth
+        });
+        is_shut && self.did(end.other(), at_ns, |it| matches!(it, StepAction::Write(_)))
+    }
+
     /// Checks the reason of a reset against the actions; returns what is missing for it.
     pub fn contradicts(&self, event: &TraceEvent, end: End) -> Option<&'static str> {
         let at_ns = event.mono_ns;
@@ -209,7 +267,10 @@ impl Truth<'_> {
                 "the peer never wrote anything"
             }
             (Some("sent"), Some("data_after_close"))
-                if !own(|it| it.is_last() || it == StepAction::ShutdownBoth) =>
+                if !own(|it| it.is_last() || it == StepAction::ShutdownBoth)
+                    // A child that is created while its listener is closed begins shut down, as a copy of it, and sends
+                    // a FIN as soon as it is established (tcp_rcv_state_process).
+                    && (end == End::Client || !may_have_no_listener) =>
             {
                 "this end was not closed"
             }
@@ -246,77 +307,22 @@ impl Truth<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(end: End, action: StepAction, pid: i32, before_ns: u64, after_ns: u64) -> LedgerEntry {
-        LedgerEntry {
-            life: 300,
-            connection: 0,
-            end,
-            action,
-            pid,
-            before_ns,
-            after_ns,
-            errno: 0,
-        }
-    }
-
-    fn truth(entries: &[LedgerEntry]) -> Truth<'_> {
-        Truth {
-            life: 300,
-            plan: LifePlan {
-                server: ServerKind::Separate,
-                is_v6: false,
-                again: None,
-                forges: false,
-            },
-            entries,
-            closed_listeners: &[],
-        }
-    }
-
-    fn pids(allowed: Allowed) -> Vec<i32> {
-        allowed.pids.into_iter().collect()
-    }
-
-    #[test]
-    fn who_acted_first_is_answerable() {
-        let entries = [
-            entry(End::Client, StepAction::Connect, 1, 10, 20),
-            entry(End::Client, StepAction::ShutdownWrite, 1, 30, 40),
-            entry(End::Client, StepAction::Close, 2, 50, 60),
-        ];
-        let truth = truth(&entries);
-        assert_eq!(pids(truth.allowed(End::Client, 25)), [1]);
-        assert_eq!(pids(truth.allowed(End::Client, 70)), [1]);
-        assert!(truth.allowed(End::Client, 5).pids.is_empty());
-        assert!(truth.allowed(End::Server, 25).nobody);
-    }
-
-    #[test]
-    fn of_descriptors_the_last_one_counts() {
-        let entries = [
-            entry(End::Server, StepAction::Accept, 1, 10, 20),
-            entry(
-                End::Server,
-                StepAction::Hand(super::super::plan::LastAct::Close),
-                1,
-                30,
-                40,
-            ),
-            entry(End::Server, StepAction::Close, 2, 50, 60),
-            entry(End::Server, StepAction::Close, 3, 55, u64::MAX),
-        ];
-        let truth = truth(&entries);
-        // The opener, as long as the connection may not have ended.
-        assert_eq!(pids(truth.allowed(End::Server, 45)), [1]);
-        assert_eq!(pids(truth.allowed(End::Server, 80)), [1, 2, 3]);
-        assert_eq!(
-            pids(self::truth(&entries[..3]).allowed(End::Server, 80)),
-            [2]
-        );
-        assert!(!truth.allowed(End::Server, 45).nobody);
-    }
+/// Adds the processes of those endings that may have been the first until then; returns when one had ended it for certain.
+fn add_firsts(
+    endings: &[Ending],
+    at_ns: u64,
+    of: impl Fn(&Ending) -> bool,
+    pids: &mut BTreeSet<i32>,
+) -> Option<u64> {
+    let possible = || {
+        endings
+            .iter()
+            .filter(|ending| ending.before_ns <= at_ns && of(ending))
+    };
+    // The earliest that is certain: all that began before it was done may have been the first.
+    let first_ns = possible().map(|ending| ending.after_ns).min();
+    let firsts =
+        possible().filter(|ending| first_ns.is_some_and(|first_ns| ending.before_ns <= first_ns));
+    pids.extend(firsts.flat_map(|ending| ending.pids.iter().copied()));
+    first_ns
 }

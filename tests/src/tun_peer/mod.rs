@@ -1,6 +1,7 @@
 //! A peer that does exactly what a scenario needs, at the other end of a TUN device: it may answer late, wrongly or not
 //! at all.
 
+mod icmp;
 pub mod segment;
 
 use std::{
@@ -207,6 +208,14 @@ impl TunPeer {
             ..*end
         };
         self.send(&mut before, Flags::ACK, b"")
+    }
+
+    /// Has a router say that it can't deliver a segment (EHOSTUNREACH).
+    pub fn say_unreachable(&mut self, of: &Segment) -> Result<()> {
+        let error = icmp::unreachable(of);
+        self.tun
+            .write_all(&error)
+            .context("write to the TUN device")
     }
 
     /// Waits for the host's FIN, without acknowledging it.

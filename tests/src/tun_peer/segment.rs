@@ -1,6 +1,6 @@
 //! TCP segments as bytes: IPv4 or IPv6 header, TCP header, payload, checksums.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 const PROTOCOL_TCP: u8 = 6;
 const IPV4_BYTES: usize = 20;
@@ -76,22 +76,11 @@ impl Segment {
         tcp.extend(options);
         tcp.extend(&self.payload);
         let length = tcp.len() as u16;
-        let checksum = |pseudo: Vec<u8>| internet_checksum(&[&pseudo, &tcp]);
-        let (header, sum) = match (self.source.ip(), self.target.ip()) {
-            (IpAddr::V4(source), IpAddr::V4(target)) => (
-                ipv4_header(source, target, length),
-                checksum(pseudo_header(&source.octets(), &target.octets(), length)),
-            ),
-            (source, target) => {
-                let (source, target) = (ipv6_of(source), ipv6_of(target));
-                (
-                    ipv6_header(source, target, length),
-                    checksum(pseudo_header(&source.octets(), &target.octets(), length)),
-                )
-            }
-        };
+        let (source, target) = (self.source.ip(), self.target.ip());
+        let pseudo = pseudo_header(source, target, PROTOCOL_TCP, length);
+        let sum = internet_checksum(&[&pseudo, &tcp]);
         tcp[16..18].copy_from_slice(&sum.to_be_bytes());
-        [header, tcp].concat()
+        [ip_header(source, target, PROTOCOL_TCP, length), tcp].concat()
     }
 
     /// Parses a packet; `None` if it is not TCP.
@@ -143,44 +132,55 @@ impl Segment {
     }
 }
 
-fn ipv6_of(ip: IpAddr) -> Ipv6Addr {
+fn octets(ip: IpAddr) -> Vec<u8> {
     match ip {
-        IpAddr::V6(v6) => v6,
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
     }
 }
 
-fn ipv4_header(source: Ipv4Addr, target: Ipv4Addr, payload_bytes: u16) -> Vec<u8> {
-    let mut header = vec![0x45, 0];
-    header.extend((payload_bytes + IPV4_BYTES as u16).to_be_bytes());
-    // Identification, don't fragment, TTL 64, TCP, checksum.
-    header.extend([0, 0, 0x40, 0, 64, PROTOCOL_TCP, 0, 0]);
-    header.extend(source.octets());
-    header.extend(target.octets());
-    let sum = internet_checksum(&[&header]);
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
-    header
-}
-
-fn ipv6_header(source: Ipv6Addr, target: Ipv6Addr, payload_bytes: u16) -> Vec<u8> {
-    let mut header = vec![0x60, 0, 0, 0];
-    header.extend(payload_bytes.to_be_bytes());
-    header.extend([PROTOCOL_TCP, 64]);
-    header.extend(source.octets());
-    header.extend(target.octets());
+/// Header of a packet. Both addresses are of the same family.
+pub(super) fn ip_header(
+    source: IpAddr,
+    target: IpAddr,
+    protocol: u8,
+    payload_bytes: u16,
+) -> Vec<u8> {
+    let mut header = Vec::with_capacity(IPV6_BYTES);
+    if matches!(source, IpAddr::V6(_)) {
+        header.extend([0x60, 0, 0, 0]);
+        header.extend(payload_bytes.to_be_bytes());
+        header.extend([protocol, 64]);
+    } else {
+        header.extend([0x45, 0]);
+        header.extend((payload_bytes + IPV4_BYTES as u16).to_be_bytes());
+        // Identification, don't fragment, TTL 64, protocol, checksum.
+        header.extend([0, 0, 0x40, 0, 64, protocol, 0, 0]);
+    }
+    header.extend(octets(source));
+    header.extend(octets(target));
+    if matches!(source, IpAddr::V4(_)) {
+        let sum = internet_checksum(&[&header]);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
     header
 }
 
 /// For both versions: only sums of 16-bit words matter, so the wider fields of IPv6 add nothing.
-fn pseudo_header(source: &[u8], target: &[u8], payload_bytes: u16) -> Vec<u8> {
-    let mut header = [source, target].concat();
-    header.extend([0, PROTOCOL_TCP]);
+pub(super) fn pseudo_header(
+    source: IpAddr,
+    target: IpAddr,
+    protocol: u8,
+    payload_bytes: u16,
+) -> Vec<u8> {
+    let mut header = [octets(source), octets(target)].concat();
+    header.extend([0, protocol]);
     header.extend(payload_bytes.to_be_bytes());
     header
 }
 
 /// RFC 1071. Each part except the last has an even length.
-fn internet_checksum(parts: &[&[u8]]) -> u16 {
+pub(super) fn internet_checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0_u32;
     for part in parts {
         for pair in part.chunks(2) {

@@ -67,6 +67,10 @@ impl LostBy {
             Self::Probe(Probe::StackSlot) => {
                 "stacks whose slot was taken (--max-stacks): only their innermost frames are known"
             }
+            Self::Probe(Probe::PortAlloc) => {
+                "events that found the ring buffer full (--ring-mb), or whose descriptor was replaced during connect(); \
+                 totals by process count them"
+            }
             // All others lose events: a test ensures it.
             Self::Probe(_) => {
                 "events that found the ring buffer full (--ring-mb); totals by process count them"

@@ -1,5 +1,6 @@
 //! Peers that answer at a chosen moment, or never.
 
+mod pending_error;
 mod resets;
 mod timeouts;
 
@@ -26,7 +27,7 @@ use resets::{
     reset_in_last_ack, reset_in_syn_sent, stray_segment, stray_segment_to_handed_on,
     stray_segment_to_reopened,
 };
-use timeouts::{connect_times_out, crossed_syns, keepalive, user_timeout};
+use timeouts::{connect_times_out, connect_waits, crossed_syns, keepalive, user_timeout};
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("both_close_at_once", both_close_at_once),
@@ -46,10 +47,17 @@ pub const SCENARIOS: &[Scenario] = &[
         stray_segment_to_handed_on,
     ),
     Scenario::both("stray_segment/listener_reopened", stray_segment_to_reopened),
+    Scenario::both("pending_error/linger_zero", pending_error::linger_zero),
+    Scenario::both(
+        "pending_error/disconnect_by_child",
+        pending_error::disconnect_by_child,
+    ),
+    Scenario::both("pending_error/close", pending_error::close),
     Scenario::both("reset_in_last_ack", reset_in_last_ack),
     Scenario::both("user_timeout", user_timeout),
     Scenario::both("keepalive", keepalive),
     Scenario::both("connect_times_out", connect_times_out),
+    Scenario::both("ports/connect_waits", connect_waits),
     Scenario::both("crossed_syns/closed_at_once", crossed_syns),
 ];
 
@@ -114,11 +122,11 @@ fn both_close_at_once(stage: &Stage) -> Result<()> {
 /// The peer's FIN acknowledges the host's: no CLOSING, and no wait in FIN_WAIT2.
 fn fin_and_ack_in_one(stage: &Stage) -> Result<()> {
     let mut it = dialogue(stage, &[])?;
-    close_in_one(stage, &mut it)
+    close_in_one(stage, &mut it, 0)
 }
 
-/// The client closes, and the peer answers with a FIN that acknowledges the client's: TIME_WAIT from its creation.
-pub fn close_in_one(stage: &Stage, it: &mut Dialogue) -> Result<()> {
+/// The client, which has sent so many bytes, closes, and the peer answers with a FIN that acknowledges the client's: TIME_WAIT from its creation.
+pub fn close_in_one(stage: &Stage, it: &mut Dialogue, sent: u64) -> Result<()> {
     it.client.close(&it.at_client)?;
     let fin = it.peer.await_fin()?;
     it.end.acknowledge(&fin);
@@ -129,7 +137,7 @@ pub fn close_in_one(stage: &Stage, it: &mut Dialogue) -> Result<()> {
             .from(&[TcpState::FinWait1, TcpState::FinWait2])
             .own_client(&it.client)
             .ends(&it.at_client)
-            .bytes(0, 0),
+            .bytes(sent, 0),
     );
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use super::dialogue;
+use super::{super::ports::connecting, dialogue};
 use crate::{
     actor::command::{Command, SocketOption},
     expect::{Check, Expected, Reason, TcpState},
@@ -59,6 +59,24 @@ pub fn connect_times_out(stage: &Stage) -> Result<()> {
             .with("connection_ns", Value::Null),
     );
     Ok(())
+}
+
+/// connect() returns EINPROGRESS when its SO_SNDTIMEO has passed: that wait is no search for a port.
+pub fn connect_waits(stage: &Stage) -> Result<()> {
+    const WAIT_MS: u32 = 1_000;
+    stage.about_ports();
+    let peer = TunPeer::new(stage.ip)?;
+    let client = stage.actor("cl")?;
+    let address = peer.address;
+    let fd = client.tcp_for(address)?;
+    client.set(fd, SocketOption::SendTimeout(WAIT_MS))?;
+    client.must_fail(&Command::Connect { fd, address }, libc::EINPROGRESS)?;
+    let wait_ns = u64::from(WAIT_MS) * 1_000_000;
+    stage.expect(
+        connecting(&client, address, 0, "ok")
+            .checked("latency_ns", Check::NullOrBetween(0, wait_ns / 2)),
+    );
+    client.close_fd(fd)
 }
 
 /// The SYNs cross, which takes the client to SYN_RECV; it closes there, and its FIN is not answered.
