@@ -1,21 +1,20 @@
 //! Who called sudo: files that twtrace creates belong to that user.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use twtrace_core::event::text::escape;
 
 /// A user's ids, as sudo has written them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    uid: libc::uid_t,
-    gid: libc::gid_t,
+    pub uid: libc::uid_t,
+    pub gid: libc::gid_t,
 }
 
 impl Caller {
@@ -69,26 +68,6 @@ impl Caller {
     }
 }
 
-/// Creates a file that does not exist (`O_CREAT | O_EXCL`), for writing. It belongs to the user who called sudo, if somebody
-/// did, and if its directory is that user's or one for all, such as /tmp: nobody is given a file in a directory where
-/// root's files are trusted. If the system refuses that, it stays root's.
-///
-/// # Errors
-/// If it exists, or can't be created.
-pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    let Some(caller) = Caller::of_sudo() else {
-        return create(path, mode);
-    };
-    let Some(directory) = Directory::of(path)? else {
-        return create(path, mode);
-    };
-    let created = directory.create_new(mode)?;
-    if directory.is_of(caller) || directory.is_for_all() {
-        caller.give(&created, path);
-    }
-    Ok(created)
-}
-
 /// Whether a file belongs to the user that this process runs as, or to the one who called sudo.
 pub fn is_own(file: &Metadata) -> bool {
     // SAFETY: geteuid() can't fail.
@@ -96,115 +75,13 @@ pub fn is_own(file: &Metadata) -> bool {
     file.uid() == euid || Caller::of_sudo().is_some_and(|caller| caller.has(file))
 }
 
-/// Opens a file that exists, for writing. Without O_CREAT the kernel lets root open another user's file or pipe in /tmp
-/// (fs.protected_regular, fs.protected_fifos), so that is checked here: in a sticky directory that everybody may write to,
-/// it has to be this user's, or the caller's. Devices are anybody's.
-///
-/// # Errors
-/// If it can't be opened, or is another user's.
-pub fn open_existing(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    let about = file.metadata()?;
-    let kind = about.file_type();
-    if kind.is_char_device() || kind.is_block_device() || is_own(&about) || !is_shared(path) {
-        return Ok(file);
-    }
-    Err(io::Error::other(
-        "the file that is there is another user's: remove it, or use another name",
-    ))
-}
-
-/// Whether a name, or what it links to, is in a directory that everybody may write to.
-fn is_shared(path: &Path) -> bool {
-    let is_in_one = |path: &Path| {
-        let directory = Directory::of(path).ok().flatten();
-        directory.is_some_and(|directory| directory.is_for_all())
-    };
-    is_in_one(path) || path.canonicalize().is_ok_and(|real| is_in_one(&real))
-}
-
-fn create(path: &Path, mode: u32) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(mode).open(path)
-}
-
-/// A directory, and the name of a file in it. It stays the same whatever becomes of its path, so that a file is created in
-/// the directory that was checked.
-#[derive(Debug)]
-pub struct Directory {
-    directory: File,
-    name: OsString,
-}
-
-impl Directory {
-    /// The directory of a file; `None` if the path does not end in a name.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub fn of(path: &Path) -> io::Result<Option<Self>> {
-        let Some(name) = path.file_name() else {
-            return Ok(None);
-        };
-        // A slash at the end asks for a directory.
-        if path.as_os_str().as_bytes().ends_with(b"/") {
-            return Ok(None);
-        }
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut options = OpenOptions::new();
-        // Not to read it, which may not be allowed.
-        let flags = libc::O_DIRECTORY | libc::O_PATH;
-        let directory = options.read(true).custom_flags(flags).open(parent)?;
-        Ok(Some(Self {
-            directory,
-            name: name.to_owned(),
-        }))
-    }
-
-    /// A path of the directory, as long as this exists.
-    pub fn path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.directory.as_raw_fd()).into()
-    }
-
-    /// A path of the file, as long as this exists.
-    pub fn file(&self) -> PathBuf {
-        self.path().join(&self.name)
-    }
-
-    fn create_new(&self, mode: u32) -> io::Result<File> {
-        create(&self.file(), mode)
-    }
-
-    /// Whether the directory belongs to a user.
-    pub fn is_of(&self, caller: Caller) -> bool {
-        self.directory
-            .metadata()
-            .is_ok_and(|it| it.uid() == caller.uid)
-    }
-
-    /// Whether files in it can be renamed and removed by their owner, and that of the directory, only.
-    pub fn is_sticky(&self) -> bool {
-        self.has_mode(0o1000)
-    }
-
-    /// Whether it is sticky, and everybody may create files in it.
-    pub fn is_for_all(&self) -> bool {
-        self.has_mode(0o1002)
-    }
-
-    fn has_mode(&self, bits: u32) -> bool {
-        let mode = self.directory.metadata().map(|it| it.mode());
-        mode.is_ok_and(|mode| mode & bits == bits)
-    }
+/// Whether a file belongs to one of these, or to root.
+pub fn is_trusted(file: &Metadata) -> bool {
+    file.uid() == 0 || is_own(file)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
     use super::*;
 
     #[test]
@@ -226,33 +103,6 @@ mod tests {
         ] {
             assert_eq!(of(uid, gid), None, "{uid} {gid}");
         }
-    }
-
-    #[test]
-    fn a_directory_stays_the_one_that_was_checked() {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        fs::create_dir(at("own")).unwrap();
-        fs::create_dir(at("other")).unwrap();
-        symlink(at("own"), at("link")).unwrap();
-        let checked = Directory::of(&at("link/x")).unwrap().unwrap();
-        fs::remove_file(at("link")).unwrap();
-        symlink(at("other"), at("link")).unwrap();
-        checked.create_new(0o600).unwrap();
-        assert!(at("own/x").exists() && !at("other/x").exists());
-        assert!(checked.create_new(0o600).is_err(), "it exists");
-        // SAFETY: these can't fail.
-        let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
-        let (me, other) = (Caller { uid, gid }, Caller { uid: uid + 1, gid });
-        assert!(checked.is_of(me) && !checked.is_of(other));
-        assert!(!checked.is_for_all());
-        fs::set_permissions(at("own"), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(!checked.is_for_all(), "others may remove it");
-        fs::set_permissions(at("own"), fs::Permissions::from_mode(0o1777)).unwrap();
-        assert!(checked.is_for_all());
-        assert!(Directory::of(Path::new("/")).unwrap().is_none());
-        assert!(Directory::of(&at("own/")).unwrap().is_none());
-        assert!(Directory::of(&at("none/x")).is_err());
     }
 
     #[test]

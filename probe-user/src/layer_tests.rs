@@ -18,6 +18,7 @@ const CORE: Layers = &[
 
 const LIBRARY: Layers = &[
     &["allocator", "caller", "clock", "host", "privilege"],
+    &["place"],
     &["confine", "enrich"],
     &["probe", "scan"],
     &["stack"],

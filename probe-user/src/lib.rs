@@ -17,6 +17,7 @@ mod layer_tests;
 mod output;
 #[doc(hidden)]
 pub mod path;
+mod place;
 mod privilege;
 mod probe;
 mod record;

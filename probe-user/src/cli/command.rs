@@ -26,7 +26,8 @@ pub struct CommandArgs {
 pub struct OutputArgs {
     /// Write to this file.
     ///
-    /// It is left unchanged until there is something to write.
+    /// It is left unchanged until there is something to write. Only its owner may read it (mode 0600), as it shows the
+    /// processes of all users. An existing file must be your own, and not a symbolic link.
     #[arg(long, value_name = "FILE", help_heading = super::OUTPUT)]
     pub output: Option<PathBuf>,
     /// Don't cut lines to the width of the terminal.

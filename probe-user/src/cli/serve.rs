@@ -24,6 +24,18 @@ pub struct ServeArgs {
         value_parser = values::listen
     )]
     pub listen: SocketAddr,
+    /// Also answer requests to this name of the host.
+    ///
+    /// Repeatable. Requests to localhost and to addresses are always answered. Others are refused, so that no page in a
+    /// browser can read the metrics through a name of its own (DNS rebinding).
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TWTRACE_ALLOWED_HOSTS",
+        value_delimiter = ',',
+        value_parser = values::host_name
+    )]
+    pub allowed_hosts: Vec<String>,
     /// Also read options from this file (TOML).
     ///
     /// Options have the same names there. The command line comes before the environment, and that before the file.

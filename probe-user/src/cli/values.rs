@@ -71,6 +71,24 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// A name of a host, as requests have it. One with a port would match none.
+pub fn host_name(text: &str) -> Result<String, String> {
+    let is_part = |part: &str| {
+        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        !part.is_empty() && part.bytes().all(is_of_name)
+    };
+    if text
+        .strip_suffix('.')
+        .unwrap_or(text)
+        .split('.')
+        .all(is_part)
+    {
+        Ok(text.to_owned())
+    } else {
+        Err("write a name without scheme and port, such as node1.example".to_owned())
+    }
+}
+
 /// Bytes: `4096`, `500M` (powers of ten), `2GiB`.
 pub fn size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -170,6 +188,16 @@ pub fn event_kind() -> impl TypedValueParser<Value = EventKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn host_names_have_no_port() {
+        for right in ["node1", "node1.example", "Node-1.example."] {
+            assert_eq!(host_name(right).unwrap(), right);
+        }
+        for wrong in ["", ".", "node1:10660", "http://node1", "*.example", "a..b"] {
+            assert!(host_name(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_bare_number_is_seconds_and_no_time_is_refused() {

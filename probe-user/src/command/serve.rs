@@ -20,6 +20,7 @@ use crate::cli::{Privileges, ServeArgs};
 use crate::confine::{self, Reach};
 use crate::output::prometheus::{self, Format, ServeState};
 use crate::privilege::Keep;
+use crate::serve::allowed_hosts::AllowedHosts;
 use crate::serve::counting::Counting;
 use crate::serve::health::{Health, ServiceStage};
 use crate::serve::http::{self, PageRequest};
@@ -112,7 +113,8 @@ impl Server {
         )?;
         let (ask, page_requests) = mpsc::channel(WAITING_ASKS);
         // Not earlier: the helper that enters other namespaces has to be started without other threads.
-        http::start(listener, ask, Arc::clone(&health), confine_http)
+        let hosts = AllowedHosts::new(&args.allowed_hosts);
+        http::start(listener, ask, Arc::clone(&health), hosts, confine_http)
             .context("starting the thread for HTTP")?;
         let now = Instant::now();
         Ok(Self {

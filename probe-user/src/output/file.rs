@@ -1,22 +1,21 @@
 //! Files that are written completely or not at all.
 
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::caller::{Caller, Directory};
+use crate::caller::Caller;
+use crate::place::{NOT_OWN, Place, is_replaceable};
 use crate::record;
 
 /// A document to be written as a file: a temporary file beside the target until it is complete.
 #[derive(Debug)]
 pub struct WholeFile {
     path: PathBuf,
-    /// Dropped before `directory`, by which it is removed.
+    /// Dropped before `place`, by which it is removed.
     file: NamedTempFile,
-    /// Under sudo: the directory that was checked.
-    directory: Option<Directory>,
+    place: Place,
 }
 
 /// Why a file can't be written.
@@ -25,6 +24,12 @@ pub enum FileError {
     /// Something else than a regular file has that name.
     #[error("{0} is not a regular file")]
     NotRegular(PathBuf),
+    /// It would be replaced.
+    #[error("{} {}", .0.display(), NOT_OWN)]
+    NotOwn(PathBuf),
+    /// The name is a link.
+    #[error("{0} is a symbolic link: use the name of the file itself")]
+    Link(PathBuf),
     /// It is a recording.
     #[error("{0} is a recording, which is not overwritten: use another name, or remove it first")]
     Recording(PathBuf),
@@ -39,43 +44,44 @@ impl WholeFile {
     /// sudo if the directory is that user's, and so is a file that it replaces.
     ///
     /// # Errors
-    /// If there is no such directory, it is not writable, or the name belongs to a directory, a device or a pipe.
+    /// If there is no such directory, it is not writable, or the name belongs to a link, a directory, a device, a pipe or
+    /// another user's file.
     pub fn create(path: &Path) -> Result<Self, FileError> {
-        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
-            || path.file_name().is_none()
-        {
+        let refused = |error| FileError::Refused(path.to_owned(), error);
+        if path.file_name().is_none() {
             return Err(FileError::NotRegular(path.to_owned()));
         }
-        if File::open(path).is_ok_and(|existing| record::is_recording(&existing)) {
+        let place = Place::of(path).map_err(refused)?;
+        let existing = place.existing();
+        if let Some(existing) = &existing {
+            let error = match existing {
+                link if link.is_symlink() => Some(FileError::Link(path.to_owned())),
+                file if !file.is_file() => Some(FileError::NotRegular(path.to_owned())),
+                file if !is_replaceable(file) => Some(FileError::NotOwn(path.to_owned())),
+                _ => None,
+            };
+            if let Some(error) = error {
+                return Err(error);
+            }
+        }
+        let opened = place.open_regular();
+        if opened.is_ok_and(|existing| record::is_recording(&existing)) {
             return Err(FileError::Recording(path.to_owned()));
         }
-        let refused = |error| FileError::Refused(path.to_owned(), error);
-        let temporary = |directory: &Path| {
-            let mut options = tempfile::Builder::new();
-            let file = options.prefix(".twtrace-").tempfile_in(directory);
-            file.map_err(refused)
-        };
-        let Some(caller) = Caller::of_sudo() else {
-            let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
-            return Ok(Self {
-                path: path.to_owned(),
-                file: temporary(parent.unwrap_or(Path::new(".")))?,
-                directory: None,
-            });
-        };
-        let directory = Directory::of(path).map_err(refused)?;
-        let directory = directory.ok_or_else(|| FileError::NotRegular(path.to_owned()))?;
-        let file = temporary(&directory.path())?;
-        // In a sticky directory, root could not rename another user's file without CAP_FOWNER.
-        let is_callers = directory.is_of(caller) && !directory.is_sticky();
-        let existing = fs::symlink_metadata(directory.file());
-        if is_callers && existing.map_or(true, |existing| caller.has(&existing)) {
-            caller.give(file.as_file(), path);
+        let mut options = tempfile::Builder::new();
+        let file = options.prefix(".twtrace-").tempfile_in(place.directory());
+        let file = file.map_err(refused)?;
+        if let Some(caller) = Caller::of_sudo() {
+            // In a sticky directory, root could not rename another user's file without CAP_FOWNER.
+            let is_callers = place.is_of(caller) && !place.is_sticky();
+            if is_callers && existing.is_none_or(|existing| caller.has(&existing)) {
+                caller.give(file.as_file(), path);
+            }
         }
         Ok(Self {
             path: path.to_owned(),
             file,
-            directory: Some(directory),
+            place,
         })
     }
 
@@ -91,8 +97,7 @@ impl WholeFile {
         let temporary: TempPath = self.file.into_temp_path();
         written
             .and_then(|()| {
-                let checked = self.directory.as_ref().map(Directory::file);
-                let persisted = temporary.persist(checked.as_ref().unwrap_or(&self.path));
+                let persisted = temporary.persist(self.place.file());
                 persisted.map_err(|error| error.error)
             })
             .map_err(|error| FileError::Refused(self.path, error))
@@ -101,7 +106,8 @@ impl WholeFile {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -133,6 +139,22 @@ mod tests {
         let path = directory.path().join("page.html");
         drop(WholeFile::create(&path).unwrap());
         assert!(names(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn a_link_is_neither_followed_nor_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("victim"), "kept").unwrap();
+        for (target, link) in [("victim", "link"), ("none", "dangling")] {
+            symlink(at(target), at(link)).unwrap();
+            let error = WholeFile::create(&at(link)).unwrap_err().to_string();
+            assert!(error.contains("symbolic link"), "{error}");
+        }
+        fs::hard_link(at("victim"), at("second")).unwrap();
+        let error = WholeFile::create(&at("second")).unwrap_err().to_string();
+        assert!(error.contains("another name"), "{error}");
+        assert_eq!(names(directory.path()).len(), 4);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Destination of the output: standard output; with a command, which uses that itself, standard error; or a file.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use super::page::Page;
-use crate::caller;
+use crate::place::Place;
 use crate::record;
 
 #[derive(Debug)]
@@ -33,7 +33,10 @@ pub enum OutputError {
 pub struct OutputFile {
     path: PathBuf,
     file: File,
-    is_ours: bool,
+    /// If the file did not exist, and nothing has been written.
+    created: Option<Place>,
+    /// Whether the file is one that this process was started with: what is in it stays.
+    is_stream: bool,
 }
 
 impl OutputTarget {
@@ -41,7 +44,8 @@ impl OutputTarget {
     /// time: an unusable path is reported at once.
     ///
     /// # Errors
-    /// If the file can't be opened or created, or is a recording; the error contains its name.
+    /// If the file can't be opened or created, is another user's or a symbolic link, or is a recording; the error contains
+    /// its name.
     pub fn open(file: Option<&Path>, has_command: bool) -> Result<Self, OutputError> {
         match file {
             Some(path) => OutputFile::open(path).map(Self::File),
@@ -90,22 +94,29 @@ impl OutputTarget {
 
 impl OutputFile {
     fn open(path: &Path) -> Result<Self, OutputError> {
-        let of = |file, is_ours| Self {
+        let of = |file, created, is_stream| Self {
             path: path.to_owned(),
             file,
-            is_ours,
+            created,
+            is_stream,
         };
-        let opened = match caller::create_new(path, 0o666) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                caller::open_existing(path).map(|file| of(file, false))
+        let open = || -> io::Result<Self> {
+            let place = Place::of(path)?;
+            if let Some(stream) = place.own_stream()? {
+                return Ok(of(stream, None, true));
             }
-            created => created.map(|file| of(file, true)),
+            match place.create_new() {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    place.open_existing().map(|file| of(file, None, false))
+                }
+                created => created.map(|file| of(file, Some(place), false)),
+            }
         };
-        let opened = opened.map_err(|error| OutputError::Refused {
+        let opened = open().map_err(|error| OutputError::Refused {
             path: path.to_owned(),
             error,
         })?;
-        if !opened.is_ours && record::is_recording(&opened.file) {
+        if opened.created.is_none() && record::is_recording(&opened.file) {
             return Err(OutputError::Recording(path.to_owned()));
         }
         Ok(opened)
@@ -113,10 +124,10 @@ impl OutputFile {
 
     fn emptied(mut self) -> io::Result<NamedFile> {
         let file = self.file.try_clone()?;
-        if file.metadata()?.is_file() {
+        if !self.is_stream && file.metadata()?.is_file() {
             file.set_len(0).map_err(|error| self.named(&error))?;
         }
-        self.is_ours = false;
+        self.created = None;
         Ok(NamedFile {
             path: std::mem::take(&mut self.path),
             file,
@@ -130,9 +141,8 @@ impl OutputFile {
 
 impl Drop for OutputFile {
     fn drop(&mut self) {
-        if self.is_ours {
-            // Otherwise an empty file would be left.
-            let _ = fs::remove_file(&self.path);
+        if let Some(place) = &self.created {
+            place.remove(&self.file);
         }
     }
 }
@@ -165,7 +175,11 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+    use crate::place::{MODE, tests::at_63};
 
     #[test]
     fn a_file_has_the_whole_document_and_nothing_older() {
@@ -187,6 +201,54 @@ mod tests {
         fs::write(&path, "older").unwrap();
         drop(OutputTarget::open(Some(&path), false).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"older");
+    }
+
+    #[test]
+    fn only_its_owner_may_read_a_new_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report");
+        for expected in [MODE, 0o640] {
+            let target = OutputTarget::open(Some(&path), false).unwrap();
+            target.print(|stream| stream.write_all(b"text")).unwrap();
+            let mode = || fs::metadata(&path).unwrap().permissions();
+            assert_eq!(mode().mode() & 0o777, expected);
+            fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_shell_keeps_its_text_and_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("shared.log");
+        fs::write(&path, "first\n").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
+        let shells = OpenOptions::new().append(true).open(&path).unwrap();
+        let (_fd, paths) = at_63(&shells);
+        for opened in &paths {
+            let target = OutputTarget::open(Some(Path::new(opened)), false).unwrap();
+            target.print(|stream| stream.write_all(b"text\n")).unwrap();
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"first\ntext\ntext\n");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o664);
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("victim"), "kept").unwrap();
+        for (target, link) in [("victim", "link"), ("none", "dangling")] {
+            std::os::unix::fs::symlink(at(target), at(link)).unwrap();
+            let error = OutputTarget::open(Some(&at(link)), false).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains(link) && error.contains("is a symbolic link"),
+                "{error}"
+            );
+        }
+        assert_eq!(fs::read(at("victim")).unwrap(), b"kept");
+        assert!(!at("none").exists());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The files of a recording on disk: limited in size, never damaged by later writes.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::error::WriteError;
-use crate::caller;
+use crate::place::{MODE, Place, is_replaceable};
 
 /// Limits of what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
+    /// Where it is. `None` if it is not a file on disk, which alone can be cut and renamed.
+    place: Option<Place>,
     file: File,
     bounds: Bounds,
     /// Bytes of whole frames in the file.
@@ -28,8 +30,6 @@ pub struct Files {
     /// Bytes written to all parts.
     total: u64,
     part: u32,
-    /// Only a file on disk can be cut and renamed.
-    is_regular: bool,
 }
 
 impl Files {
@@ -44,42 +44,53 @@ impl Files {
                     .try_clone_to_owned()
                     .map_err(|source| io_error(path, "duplicating standard output", source))?,
             );
-            return Ok(Self::new(path, file, bounds, false));
+            return Ok(Self::new(path, None, file, bounds));
         }
-        let parts: Vec<PathBuf> = (1..bounds.keep.max(1)).map(|age| aged(path, age)).collect();
-        let is_special = fs::metadata(path).is_ok_and(|about| {
-            let kind = about.file_type();
-            kind.is_fifo() || kind.is_char_device() || kind.is_socket()
-        });
-        if !force && !is_special {
-            let has_content =
-                |path: &&PathBuf| fs::metadata(path).is_ok_and(|about| about.len() > 0);
-            let all = std::iter::once(path.to_owned()).chain(parts.iter().cloned());
-            let all: Vec<PathBuf> = all.collect();
-            if let Some(existing) = all.iter().find(has_content) {
-                return Err(WriteError::Exists(existing.clone()));
+        let creating = |source| io_error(path, "creating the file", source);
+        let place = Place::of(path).map_err(creating)?;
+        // Names in that directory, whatever becomes of its path.
+        let at = |age| aged(&place.file(), age);
+        let ages = 0..bounds.keep.max(1);
+        let is_special = place
+            .existing()
+            .is_some_and(|existing| !existing.is_file() && !existing.is_dir());
+        if is_special {
+            let file = place.open_existing().map_err(creating)?;
+            return Ok(Self::new(path, None, file, bounds));
+        }
+        if !force {
+            let has_content = |age: &u32| {
+                let existing = fs::symlink_metadata(at(*age));
+                existing.is_ok_and(|existing| existing.len() > 0)
+            };
+            if let Some(age) = ages.clone().find(has_content) {
+                return Err(WriteError::Exists(aged(path, age)));
             }
         }
-        let file = open(path, is_special);
-        let file = file.map_err(|source| io_error(path, "creating the file", source))?;
-        if force && !is_special {
-            for old in parts.iter().filter(|old| old.exists()) {
-                fs::remove_file(old)
-                    .map_err(|source| io_error(old, "removing an old part", source))?;
+        let file = open(&place).map_err(creating)?;
+        if force {
+            for age in ages.skip(1) {
+                match fs::remove_file(at(age)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        let old = aged(path, age);
+                        return Err(io_error(&old, "removing an old part", error));
+                    }
+                    _ => {}
+                }
             }
         }
-        Ok(Self::new(path, file, bounds, !is_special))
+        Ok(Self::new(path, Some(place), file, bounds))
     }
 
-    fn new(path: &Path, file: File, bounds: Bounds, is_regular: bool) -> Self {
+    fn new(path: &Path, place: Option<Place>, file: File, bounds: Bounds) -> Self {
         Self {
             path: path.to_owned(),
+            place,
             file,
             bounds,
             written: 0,
             total: 0,
             part: 1,
-            is_regular,
         }
     }
 
@@ -97,7 +108,7 @@ impl Files {
     pub fn append(&mut self, frame: &[u8]) -> Result<(), WriteError> {
         if let Err(source) = self.file.write_all(frame) {
             let end = SeekFrom::Start(self.written);
-            if self.is_regular
+            if self.place.is_some()
                 && let Err(error) = self
                     .file
                     .set_len(self.written)
@@ -118,7 +129,7 @@ impl Files {
     /// Begins a new part if this frame would make the current one too large, and returns whether it did. A part has
     /// at least two frames: its `start`, and one more.
     pub fn make_room(&mut self, frame: &[u8], frames_in_part: u64) -> Result<bool, WriteError> {
-        let Some(max_bytes) = self.bounds.max_bytes.filter(|_| self.is_regular) else {
+        let (Some(max_bytes), Some(place)) = (self.bounds.max_bytes, &self.place) else {
             return Ok(false);
         };
         let part_bytes = max_bytes / u64::from(self.bounds.keep.max(1));
@@ -127,16 +138,18 @@ impl Files {
             return Ok(false);
         }
         for age in (0..self.bounds.keep.saturating_sub(1)).rev() {
-            let (from, to) = (aged(&self.path, age), aged(&self.path, age + 1));
-            match fs::rename(&from, &to) {
+            let current = place.file();
+            match fs::rename(aged(&current, age), aged(&current, age + 1)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && age > 0 => {}
                 renamed => {
+                    let from = aged(&self.path, age);
                     renamed.map_err(|source| io_error(&from, "renaming a full part", source))?;
                 }
             }
         }
         // Its name is free: a file that is there now was created by somebody else.
-        self.file = caller::create_new(&self.path, MODE)
+        self.file = place
+            .create_new()
             .map_err(|source| io_error(&self.path, "creating the file", source))?;
         self.written = 0;
         self.part += 1;
@@ -144,42 +157,21 @@ impl Files {
     }
 }
 
-/// Readable by its owner only: it has the names of all users' processes.
-const MODE: u32 = 0o600;
-
-/// Creates a file, or opens the one that is there.
-fn open(path: &Path, is_special: bool) -> io::Result<File> {
-    match caller::create_new(path, MODE) {
+/// Creates a file, or truncates the one that is there.
+fn open(place: &Place) -> io::Result<File> {
+    match place.create_new() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if is_special {
-                let file = caller::open_existing(path)?;
-                if file.metadata()?.is_file() {
-                    return Err(io::Error::other("another file has just taken the name"));
-                }
-                return Ok(file);
+            let file = place.open_existing()?;
+            // The owner of the file could read the recording.
+            if !is_replaceable(&file.metadata()?) {
+                return Err(io::Error::other("another file has just taken the name"));
             }
-            // It must not wait for the reader of a pipe that has taken the name.
-            let mut options = OpenOptions::new();
-            let options = options.write(true).custom_flags(libc::O_NONBLOCK);
-            let file = options.open(path)?;
-            check_owner(&file)?;
             file.set_permissions(fs::Permissions::from_mode(MODE))?;
             file.set_len(0)?;
             Ok(file)
         }
         created => created,
     }
-}
-
-/// The owner of the file could read the recording.
-fn check_owner(file: &File) -> io::Result<()> {
-    let about = file.metadata()?;
-    if about.is_file() && about.nlink() == 1 && caller::is_own(&about) {
-        return Ok(());
-    }
-    Err(io::Error::other(
-        "the file that is there is another user's, or has another name too: remove it, or use another name",
-    ))
 }
 
 /// `FILE`, `FILE.1`, `FILE.2`: the higher the number, the older the part.
@@ -246,6 +238,27 @@ mod tests {
         assert!(path.exists() && !aged(&path, 2).exists());
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn links_and_pipes_without_a_reader_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("victim"), "kept").unwrap();
+        std::os::unix::fs::symlink(at("victim"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("none"), at("dangling")).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(at("pipe"))
+            .status();
+        assert!(made.unwrap().success());
+        for name in ["link", "dangling", "pipe"] {
+            for force in [false, true] {
+                let error = Files::create(&at(name), BOUNDS, force).unwrap_err();
+                assert!(error.to_string().contains(name), "{error}");
+            }
+        }
+        assert_eq!(fs::read(at("victim")).unwrap(), b"kept");
+        assert!(!at("none").exists());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! the environment, and that over the file.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,8 @@ use clap::{Arg, ArgMatches, Command};
 use toml::de::DeTable;
 use toml::{Table, Value};
 use twtrace_core::nearest::nearest;
+
+use crate::place::open_regular;
 
 /// A larger file is rejected.
 const MAX_BYTES: u64 = 1 << 20;
@@ -161,10 +162,8 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(fails)?;
-    if !file.metadata().map_err(fails)?.is_file() {
-        return Err(fails(io::Error::other("not a regular file")));
-    }
+    // A pipe in its place would be waited for. Links are followed: a ConfigMap of Kubernetes has them.
+    let file = open_regular(path).map_err(fails)?;
     let mut text = String::new();
     let mut file = file.take(MAX_BYTES + 1);
     file.read_to_string(&mut text).map_err(fails)?;

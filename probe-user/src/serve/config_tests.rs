@@ -118,3 +118,20 @@ fn what_is_in_force_can_be_a_file_again() {
     let args = extended(&[], &text).unwrap();
     assert_eq!(args.filter.comm, ["a", "b\"c"]);
 }
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("twtrace.toml");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let error = format!("{:#}", anyhow::Error::from(read(&path).unwrap_err()));
+    assert!(
+        error.ends_with("twtrace.toml: not a regular file"),
+        "{error}"
+    );
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(directory.path().join("..data"), "comm = \"x\"").unwrap();
+    std::os::unix::fs::symlink("..data", &path).unwrap();
+    assert!(read(&path).is_ok(), "a ConfigMap has links");
+}

@@ -4,22 +4,28 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::connections::{Activity, Connections};
+use super::allowed_hosts::AllowedHosts;
+use super::connections::{Activity, Connections, MAX_CONNECTIONS};
 use super::health::Health;
 use crate::output::prometheus::Format;
 
@@ -32,7 +38,11 @@ const ASKED_WITHIN: Duration = Duration::from_secs(130);
 /// Input buffer of one connection, bytes.
 const MAX_REQUEST_BYTES: usize = 16 << 10;
 /// How often to check whether a connection can be closed for another.
-const BETWEEN_SHEDDING: Duration = Duration::from_millis(50);
+const BETWEEN_SHEDDING: Duration = Duration::from_millis(5);
+/// Connections that wait to be accepted. With fewer, those that come at once would be sent again after a second.
+const BACKLOG: libc::c_int = 4_096;
+/// Requests that wait for a page. Other connections are there for `/healthz`, even if the tracer does not answer.
+const MAX_SCRAPES: usize = MAX_CONNECTIONS / 2;
 
 const INDEX: &str = "twtrace\n\n/metrics  for Prometheus: text or OpenMetrics\n/healthz  200 while the tracer's loop \
                      runs\n/readyz   200 while it counts\n";
@@ -52,6 +62,10 @@ pub struct PageRequest {
 pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
+    // SAFETY: integers only. A listening socket changes its backlog.
+    if unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
     Ok(listener)
 }
 
@@ -63,11 +77,15 @@ pub fn start(
     listener: TcpListener,
     page_requests: mpsc::Sender<PageRequest>,
     health: Arc<Health>,
+    hosts: AllowedHosts,
     confine: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
     let pages = Arc::new(Pages {
         page_requests,
         health,
+        hosts,
+        scrapes: Semaphore::new(MAX_SCRAPES),
+        is_crowded: AtomicBool::new(false),
         collected: Mutex::default(),
     });
     let serve = move || {
@@ -91,10 +109,10 @@ async fn accept_all(listener: TcpListener, pages: Arc<Pages>) -> io::Result<()> 
     let mut tasks = JoinSet::new();
     let mut connections = Connections::default();
     loop {
-        let has_room = connections.has_room();
-        if !has_room {
-            connections.shed();
-        }
+        pages
+            .is_crowded
+            .store(connections.is_crowded(), Ordering::Relaxed);
+        let has_room = connections.has_room() || connections.shed();
         tokio::select! {
             biased;
             Some(ended) = tasks.join_next_with_id() => {
@@ -102,14 +120,17 @@ async fn accept_all(listener: TcpListener, pages: Arc<Pages>) -> io::Result<()> 
             }
             () = tokio::time::sleep(BETWEEN_SHEDDING), if !has_room => {}
             accepted = listener.accept(), if has_room => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let activity = connections.activity();
                     let task = tasks.spawn(serve(stream, Arc::clone(&pages), Arc::clone(&activity)));
-                    connections.opened(task, activity);
+                    connections.opened(task, activity, peer.ip().to_canonical());
+                    // Its request may be there: it is read before another connection is accepted.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     // An error of the connection, or there are no descriptors left for now.
                     log::debug!("accepting a connection: {error}");
+                    connections.shed();
                     tokio::time::sleep(BETWEEN_SHEDDING).await;
                 }
             }
@@ -122,7 +143,11 @@ async fn serve(stream: TcpStream, pages: Arc<Pages>, activity: Arc<Activity>) {
         let (pages, activity) = (Arc::clone(&pages), Arc::clone(&activity));
         async move {
             activity.busy();
-            let response = pages.answer(&request).await;
+            let mut response = pages.answer(&request).await;
+            if pages.is_crowded.load(Ordering::Relaxed) {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
             activity.idle();
             Ok::<_, Infallible>(response)
         }
@@ -142,6 +167,11 @@ async fn serve(stream: TcpStream, pages: Arc<Pages>, activity: Arc<Activity>) {
 struct Pages {
     page_requests: mpsc::Sender<PageRequest>,
     health: Arc<Health>,
+    hosts: AllowedHosts,
+    /// Requests that wait for a page.
+    scrapes: Semaphore,
+    /// Whether all connections are taken: each is closed after its answer then.
+    is_crowded: AtomicBool,
     /// The latest page of each format, and when it was requested.
     collected: Mutex<[Option<(Instant, Bytes)>; Format::ALL.len()]>,
 }
@@ -157,6 +187,10 @@ impl Pages {
             return answer;
         }
         match request.uri().path() {
+            "/metrics" if !self.is_host_allowed(request) => plain(
+                StatusCode::MISDIRECTED_REQUEST,
+                "not a name of this host: --allowed-hosts adds it\n".into(),
+            ),
             "/metrics" => self.metrics(format_of(request)).await,
             "/healthz" => judged(self.health.alive()),
             "/readyz" => judged(self.health.ready()),
@@ -166,6 +200,14 @@ impl Pages {
                 "there is /metrics, /healthz and /readyz\n".into(),
             ),
         }
+    }
+
+    /// Whether the request is addressed to this host. `/healthz` and `/readyz` say nothing that is worth asking: a
+    /// checker may use any name.
+    fn is_host_allowed(&self, request: &Request<Incoming>) -> bool {
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let host = hosts.next().map(HeaderValue::as_bytes);
+        self.hosts.allow(host) && hosts.next().is_none()
     }
 
     async fn metrics(&self, format: Format) -> Answer {
@@ -179,6 +221,7 @@ impl Pages {
     }
 
     async fn page(&self, format: Format) -> Result<Bytes, &'static str> {
+        let _scrape = self.scrapes.try_acquire().map_err(|_| "too many scrapes")?;
         // Concurrent requests wait for the same page.
         let mut collected = self.collected.lock().await;
         let kept = &mut collected[format as usize];
@@ -236,6 +279,8 @@ fn answer(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Answer 
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Names of processes are untrusted: no browser takes them for a page.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }
 

@@ -119,7 +119,8 @@ impl Intervals {
 fn open(directory: &Path, args: &HistoryArgs) -> Result<History> {
     let confined = directory.to_owned();
     let confine = move || {
-        confine::warn_on_failure(confine::confine(Keep::Nothing, Reach::Directory(&confined)));
+        let directory = existing(&confined);
+        confine::warn_on_failure(confine::confine(Keep::Nothing, Reach::Directory(directory)));
     };
     let options = Options {
         directory: directory.to_owned(),
@@ -128,6 +129,16 @@ fn open(directory: &Path, args: &HistoryArgs) -> Result<History> {
     };
     History::start(options, confine)
         .with_context(|| format!("the history in {}", directory.display()))
+}
+
+/// The directory, or what exists of its path: on a read-only disk it can't be created yet.
+fn existing(directory: &Path) -> &Path {
+    let ancestors = directory.ancestors();
+    let mut named = ancestors.map(|it| match it.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => it,
+    });
+    named.find(|it| it.is_dir()).unwrap_or(directory)
 }
 
 impl Sink for Intervals {
@@ -157,5 +168,21 @@ impl Sink for Intervals {
             _ => self.tally.observe(observation.into_owned()),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_confined_to_what_exists_of_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(existing(directory.path()), directory.path());
+        let none = directory.path().join("none/none");
+        assert_eq!(existing(&none), directory.path());
+        for path in ["no-such-directory", "no-such-directory/none"] {
+            assert_eq!(existing(Path::new(path)), Path::new("."), "{path}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a service needs besides tracing: its configuration, its HTTP endpoint, and messages to its manager.
 
+pub mod allowed_hosts;
 pub mod config;
 pub mod connections;
 pub mod counting;

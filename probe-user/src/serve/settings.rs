@@ -90,6 +90,7 @@ impl Settings {
         let (now, later) = (&self.args, &later.args);
         [
             (now.listen != later.listen, "listen"),
+            (now.allowed_hosts != later.allowed_hosts, "allowed-hosts"),
             (now.top_processes != later.top_processes, "top-processes"),
             (
                 now.top_destinations != later.top_destinations,

@@ -1,6 +1,6 @@
 //! Opens the history's file, creates it, migrates it to this version, and sets a damaged one aside.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -10,6 +10,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::error::{StoreError, is_damage, is_unknown_value};
+use crate::caller::is_trusted;
+use crate::place::MODE;
 
 /// Name of the file in its directory.
 const FILE: &str = "history.db";
@@ -55,12 +57,7 @@ impl Lock {
             .create(directory)
             .map_err(fails(directory))?;
         let path = directory.join(LOCK);
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(fails(&path))?;
+        let file = create(&path).map_err(fails(&path))?;
         // SAFETY: the descriptor is open for the length of the call.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
             let error = io::Error::last_os_error();
@@ -69,8 +66,42 @@ impl Lock {
                 _ => fails(&path)(error),
             });
         }
+        // As the emptyDir of Kubernetes. Links, pipes and files of others are refused in it, too.
+        let is_shared = |about: &Metadata| !is_trusted(about) || about.mode() & 0o002 != 0;
+        if fs::metadata(directory).is_ok_and(|about| is_shared(&about)) {
+            log::warn!(
+                "{}: other users may write to this directory, and remove or rename the history: use one of your own",
+                directory.display()
+            );
+        }
         Ok(Self { _file: file })
     }
+}
+
+/// Creates a file, or opens the one that is there, to append to it. SQLite gives its other files the mode of this one.
+fn create(path: &Path) -> io::Result<File> {
+    let opened = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(MODE)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::other("it is a symbolic link: link the directory instead"),
+        Some(libc::ENXIO) => io::Error::other("not a regular file"),
+        _ => error,
+    })?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    if !is_trusted(&about) {
+        // Its owner could read the history.
+        return Err(io::Error::other(
+            "it belongs to another user, or the file system maps owners: chown it, or use another directory",
+        ));
+    }
+    Ok(file)
 }
 
 /// Opens the history of a directory for writing, whatever its state. Sets a damaged one aside.
@@ -109,16 +140,10 @@ fn try_open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> 
         path: path.to_owned(),
         source,
     };
-    // SQLite gives its other files the mode of this one.
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|source| StoreError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+    create(path).map_err(|source| StoreError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(fails)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fails)?;

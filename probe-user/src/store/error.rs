@@ -80,16 +80,27 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether it may be temporary: there is no room, or the disk refuses.
+    /// Whether it may be temporary: there is no room, no inode is left, the file system is read-only, or the disk refuses.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Io { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            ),
+            Self::Io { source, .. } => {
+                matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull
+                        | io::ErrorKind::QuotaExceeded
+                        | io::ErrorKind::ReadOnlyFilesystem
+                ) || source.raw_os_error() == Some(libc::EIO)
+            }
             Self::Sqlite { source, .. } => matches!(
                 source.sqlite_error_code(),
-                Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::DatabaseBusy)
+                // The file itself was opened before: what can't be opened is SQLite's log beside it.
+                Some(
+                    ErrorCode::DiskFull
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::DatabaseBusy
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::CannotOpen
+                )
             ),
             _ => false,
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use twtrace_core::event::Timestamp;
 
+use super::database::Lock;
 use super::error::{StoreError, is_damage};
 use super::writer::Writer;
 use super::{Options, Status};
@@ -61,6 +62,8 @@ impl Shared {
 pub struct Keeper {
     /// `None` while the file can't be opened.
     writer: Option<Writer>,
+    /// `None` while it can't be taken.
+    lock: Option<Lock>,
     directory: PathBuf,
     max_age_ns: u64,
     max_bytes: u64,
@@ -74,25 +77,35 @@ impl Keeper {
     /// # Errors
     /// If the history can't be opened, and the cause is not temporary.
     pub fn open(options: Options, shared: Arc<Shared>) -> Result<Self, StoreError> {
-        let writer = match Writer::open(&options.directory) {
-            Ok(writer) => Some(writer),
-            Err(error) if error.is_passing() => {
-                shared.failed();
-                log_failure(error);
-                None
-            }
-            Err(error) => return Err(error),
-        };
-        let keeper = Self {
-            writer,
+        let mut keeper = Self {
+            writer: None,
+            lock: None,
             directory: options.directory,
             max_age_ns: u64::try_from(options.max_age.as_nanos()).unwrap_or(u64::MAX),
             max_bytes: options.max_bytes,
             pending: VecDeque::new(),
             shared,
         };
+        match keeper.open_writer() {
+            Ok(_) => {}
+            Err(error) if error.is_passing() => {
+                keeper.shared.failed();
+                log_failure(error);
+            }
+            Err(error) => return Err(error),
+        }
         keeper.record_size();
         Ok(keeper)
+    }
+
+    fn open_writer(&mut self) -> Result<&mut Writer, StoreError> {
+        if self.lock.is_none() {
+            self.lock = Some(Lock::take(&self.directory)?);
+        }
+        match &mut self.writer {
+            Some(writer) => Ok(writer),
+            closed => Ok(closed.insert(Writer::open(&self.directory)?)),
+        }
     }
 
     /// Takes an interval, and writes it and those that wait. Calls `written` with the id of each.
@@ -152,14 +165,13 @@ impl Keeper {
             );
             self.writer = None;
         }
-        while let Some(interval) = self.pending.front() {
-            let writer = match &mut self.writer {
-                Some(writer) => writer,
-                closed => closed.insert(Writer::open(&self.directory)?),
-            };
-            match writer.write(interval) {
+        while let Some(interval) = self.pending.pop_front() {
+            let result = self.open_writer().map(|writer| writer.write(&interval));
+            if !matches!(result, Ok(Ok(_))) {
+                self.pending.push_front(interval);
+            }
+            match result? {
                 Ok(id) => {
-                    self.pending.pop_front();
                     self.shared.writes.fetch_add(1, Ordering::Relaxed);
                     written(id);
                 }

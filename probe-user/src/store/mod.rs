@@ -28,7 +28,6 @@ pub use error::StoreError;
 use twtrace_core::event::Timestamp;
 
 use crate::store::interval::Interval;
-use database::Lock;
 use keeper::{Keeper, Shared};
 
 /// Size of a nearly empty history, with some room, bytes.
@@ -80,7 +79,7 @@ impl History {
     ///
     /// # Errors
     /// If the directory can't be written, is in use, or has what this twtrace does not know. A damaged history is set
-    /// aside, and a full disk is waited for, each with a warning.
+    /// aside, and a disk that is full or read-only is waited for, each with a warning.
     pub fn start(
         options: Options,
         confine: impl FnOnce() + Send + 'static,
@@ -88,7 +87,6 @@ impl History {
         if options.max_bytes < MIN_BYTES {
             return Err(StoreError::TooSmall);
         }
-        let lock = Lock::take(&options.directory)?;
         let shared = Arc::new(Shared::default());
         let keeper = Keeper::open(options, shared.clone())?;
         let (queue, intervals) = mpsc::sync_channel(QUEUED);
@@ -98,7 +96,6 @@ impl History {
             .spawn(move || {
                 confine();
                 keep(keeper, &intervals);
-                drop(lock);
                 // Nobody waits any more if the disk took too long.
                 let _ = end.send(());
             })

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use twtrace_core::event::timestamp::SECOND_NS;
 use twtrace_core::filter::Filter;
 
+use super::database::Lock;
 use super::merge::Merge;
 use super::reader::{Reader, Span};
 use super::samples::{LENGTH_NS, START_NS, interval, kept, moment, resets_of_curl, with_clock};

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use super::*;
+use crate::place::tests::give_away;
 
 fn c(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap()
@@ -45,7 +46,10 @@ pub fn mount_again_read_only(path: &Path) {
 }
 
 fn mount_small_disk(path: &Path, size: &str) {
-    let (path, options) = (c(path), CString::new(format!("size={size}")).unwrap());
+    let (path, options) = (
+        c(path),
+        CString::new(format!("mode=0700,size={size}")).unwrap(),
+    );
     // SAFETY: all texts are NUL-terminated.
     let mounted = unsafe {
         libc::mount(
@@ -160,4 +164,94 @@ fn what_waits_is_bounded() {
     wait_for(|| !history.status().is_failing);
     history.stop();
     assert_eq!(ids(&path).len(), 30);
+}
+
+#[test]
+fn it_begins_where_nothing_can_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    if private_mounts().is_none() {
+        eprintln!("skipped: takes root, to mount");
+        return;
+    }
+    let existing = directory.path().join("existing");
+    fs::create_dir(&existing).unwrap();
+    mount_again_read_only(directory.path());
+    for path in [existing, directory.path().join("none")] {
+        let history = History::start(options(&path), || {}).unwrap();
+        assert!(history.status().is_failing && history.status().failures > 0);
+        let failures = history.status().failures;
+        history.put(interval(0));
+        wait_for(|| history.status().failures > failures);
+        history.stop();
+    }
+}
+
+#[test]
+fn it_begins_without_inodes() {
+    let directory = tempfile::tempdir().unwrap();
+    if private_mounts().is_none() {
+        eprintln!("skipped: takes root, to mount");
+        return;
+    }
+    // The root directory of the file system takes one.
+    for inodes in 1..=5 {
+        let path = directory.path().join(inodes.to_string());
+        fs::create_dir(&path).unwrap();
+        mount_small_disk(&path, &format!("2m,nr_inodes={inodes}"));
+        let history = History::start(options(&path), || {}).unwrap();
+        history.put(interval(0));
+        wait_for(|| history.status().writes == 1 || history.status().failures > 1);
+        // Lock, file, log, and the log's index.
+        assert_eq!(history.status().is_failing, inodes < 5, "{inodes}");
+        history.stop();
+    }
+}
+
+#[test]
+fn links_pipes_and_files_of_others_are_refused() {
+    let refused = |directory: &Path| {
+        let error = History::start(options(directory), || {}).unwrap_err();
+        format!("{:#}", anyhow::Error::from(error))
+    };
+    for name in ["history.lock", "history.db"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        std::os::unix::fs::symlink("victim", &path).unwrap();
+        let error = refused(directory.path());
+        assert!(error.contains("symbolic link"), "{error}");
+        assert!(!directory.path().join("victim").exists());
+        fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let error = refused(directory.path());
+        assert!(error.contains("not a regular file"), "{error}");
+    }
+    for name in ["history.lock", "history.db"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        fs::write(&path, "").unwrap();
+        if give_away(&path).is_some() {
+            let error = refused(directory.path());
+            assert!(error.contains("another user"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_for_all_has_a_history() {
+    use std::os::unix::fs::PermissionsExt;
+    // emptyDir, and /tmp.
+    for mode in [0o777, 0o1777] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+        for written in 1..=2 {
+            let history = History::start(options(directory.path()), || {}).unwrap();
+            history.put(interval(written));
+            wait_for(|| history.status().writes == 1);
+            history.stop();
+        }
+        assert_eq!(ids(directory.path()).len(), 2);
+        let file = fs::metadata(directory.path().join("history.db")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    }
 }

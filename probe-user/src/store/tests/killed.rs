@@ -14,7 +14,6 @@ fn writes_until_it_is_killed() {
         return;
     };
     let options = options(Path::new(&directory));
-    let _lock = Lock::take(&options.directory).unwrap();
     let mut keeper = Keeper::open(options, Arc::default()).unwrap();
     for minute in 0.. {
         keeper.take(Box::new(interval(minute)), |id| {

@@ -36,7 +36,7 @@ pub fn clients(context: &Context) -> Result<()> {
                 0 => b"",
                 1 => b"GET /metrics HTTP/1.1\r\nX-A: ",
                 // Requested, and never read.
-                _ => b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+                _ => b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
             });
             slow.push(stream);
         }
@@ -104,7 +104,7 @@ fn garbage(at: SocketAddr) -> Result<()> {
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
         b"GET /metrics\r\n\r\n",
         b"GET \x1b[31m HTTP/1.1\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\n",
         b"\r\n\r\n\r\n",
     ] {
         let mut stream = TcpStream::connect(at)?;
