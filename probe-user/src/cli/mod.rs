@@ -34,6 +34,7 @@ use crate::output::tui::terminal;
 use crate::schema::OutputKind;
 pub use filter_words::{display_filter, filter_words};
 use twtrace_core::doctor::finding::Severity;
+use twtrace_core::doctor::what_if::supposed::{Change, Supposed};
 
 /// Headings of options in help, beside those of the groups of options.
 const SPAN: &str = "Duration";
@@ -136,6 +137,11 @@ impl Cli {
     /// What clap can't express by itself.
     fn checked(self) -> Result<Self, clap::Error> {
         match &self.command {
+            Some(Command::Doctor(args)) => match Supposed::of(&args.what_if) {
+                Ok(_) => Ok(self),
+                Err(error) => Err(Self::command()
+                    .error(ErrorKind::ArgumentConflict, format!("--what-if: {error}"))),
+            },
             Some(Command::Report(args)) if args.format.is_some() && args.by.len() != 1 => {
                 Err(Self::command().error(
                     ErrorKind::TooManyValues,
@@ -289,6 +295,12 @@ pub struct DoctorArgs {
     /// undoes its changes (`sh FILE undo`).
     #[arg(long, help_heading = OUTPUT, conflicts_with_all = ["json", "command"])]
     pub fix_script: bool,
+    /// Forecast the port pools with this setting or load.
+    ///
+    /// Repeatable, or separated by commas. tcp_tw_reuse=0|1|2, range=LOW-HIGH (ip_local_port_range), tcp_tw_timeout=SECONDS;
+    /// keepalive=0.9 if 9 of 10 connections would not be opened, destinations=2 if those to one address were spread over two.
+    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',', help_heading = OUTPUT, conflicts_with = "fix_script")]
+    pub what_if: Vec<Change>,
     /// Exit with code 3 on a finding of this level or a worse one.
     ///
     /// With COMMAND, only if the command succeeds: else its exit code stands.

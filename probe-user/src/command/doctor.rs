@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::doctor::what_if::supposed::Supposed;
 use twtrace_core::event::json;
 
 use super::source::FigureSource;
 use super::source::live::LiveOptions;
 use super::source::measure::Measurement;
-use super::source::summary::{Summary, Views, print_unmatched};
+use super::source::summary::{Views, print_unmatched};
 use crate::cli::DoctorArgs;
 use crate::output::target::OutputTarget;
 use crate::output::{diagnosis, fix_script};
@@ -21,6 +22,10 @@ const FOUND: u8 = 3;
 
 /// Counts for a while, or to the end of past data, then diagnoses and prints.
 pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
+    let supposed = match &*args.what_if {
+        [] => None,
+        changes => Some(Supposed::of(changes).context("--what-if")?),
+    };
     let source = FigureSource::of(&args.from, &args.store);
     let command = &args.command.command;
     if let FigureSource::History(..) = source
@@ -48,7 +53,9 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
     };
     let gathered = source.gather(measurement).await?;
     let summaries = gathered.summaries.into_iter();
-    let hosts: Vec<Views> = summaries.map(Summary::into_views).collect();
+    let hosts: Vec<Views> = summaries
+        .map(|host| host.into_views_supposing(supposed.as_ref()))
+        .collect();
     print_unmatched(gathered.names.as_ref(), &args.filter, &hosts);
     let diagnoses: Vec<&Diagnosis> = hosts.iter().map(|host| &host.diagnosis).collect();
     if args.fix_script && diagnoses.len() > 1 {

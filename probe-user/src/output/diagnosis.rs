@@ -7,7 +7,7 @@ use twtrace_core::doctor::finding::{Finding, Severity};
 use twtrace_core::event::quantity;
 use twtrace_core::event::text::escape;
 
-use super::{coverage, wrap};
+use super::{coverage, what_if, wrap};
 
 /// Maximum width of lines, unless a word is longer.
 const WIDTH: usize = 100;
@@ -46,6 +46,10 @@ pub fn render(diagnosis: &Diagnosis) -> String {
     figures(&mut text, &diagnosis.figures);
     if !diagnosis.caveats.is_empty() {
         let _ = writeln!(text, "but: {}", escape(&diagnosis.caveats.join("; ")));
+    }
+    if let Some(answer) = &diagnosis.what_if {
+        text.push('\n');
+        what_if::append(&mut text, answer);
     }
     text
 }
@@ -156,6 +160,7 @@ mod tests {
             audit_warning: None,
             caveats: vec![],
             findings: vec![],
+            what_if: None,
             history: None,
         }
     }

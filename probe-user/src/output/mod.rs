@@ -23,5 +23,6 @@ pub mod tiers;
 pub mod trace_lines;
 pub mod tui;
 pub mod watch_screen;
+mod what_if;
 mod wrap;
 pub mod writer;

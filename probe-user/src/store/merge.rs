@@ -364,7 +364,16 @@ impl Merged {
         self,
         samples: (NamespaceSamples, NamespaceSamples),
     ) -> (Diagnosis, Report) {
+        let (facts, filter) = self.into_facts(samples);
+        (Diagnosis::new(&facts, &filter), facts.report)
+    }
+
+    /// What the findings are based on, and its filter.
+    pub fn into_facts(
+        self,
+        samples: (NamespaceSamples, NamespaceSamples),
+    ) -> (DoctorFacts, Filter) {
         let facts = DoctorFacts::new(self.report, samples, &self.filter);
-        (Diagnosis::new(&facts, &self.filter), facts.report)
+        (facts, self.filter)
     }
 }

@@ -52,6 +52,7 @@ mod top;
 mod totals;
 mod usage;
 mod watch;
+mod what_if;
 
 use anyhow::Result;
 
@@ -306,6 +307,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, TierReach)> {
         (start::USAGES, TierReach::EveryTier),
         (mistakes::USAGES, TierReach::BestTier),
         (fix_script::USAGES, TierReach::BestTier),
+        (what_if::USAGES, TierReach::BestTier),
         (namespaces::USAGES, TierReach::BestTier),
         (totals::USAGES, TierReach::BestTier),
         (privileges::USAGES, TierReach::BestTier),

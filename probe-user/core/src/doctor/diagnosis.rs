@@ -8,6 +8,7 @@ use super::caveats::caveats;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::findings;
+use super::what_if::WhatIf;
 use crate::event::Timestamp;
 use crate::filter::Filter;
 use crate::model::audit::warning;
@@ -40,6 +41,8 @@ pub struct Diagnosis {
     pub caveats: Vec<String>,
     /// Findings, the worst first.
     pub findings: Vec<Finding>,
+    /// The answer to `--what-if`; null without it.
+    pub what_if: Option<WhatIf>,
     /// The time that it covers, if it is from a history; then `duration_ns` is without gaps.
     pub history: Option<Coverage>,
 }
@@ -90,6 +93,7 @@ impl Diagnosis {
             figures: DiagnosisFigures::of(facts),
             caveats: caveats(facts, filter, &findings),
             findings,
+            what_if: None,
             history: facts.report.history.clone(),
             start: facts.report.start,
             end: facts.report.end,

@@ -30,6 +30,7 @@ mod reuse;
 pub mod setting;
 mod side;
 mod tw_buckets;
+pub mod what_if;
 
 #[cfg(any(test, feature = "samples"))]
 #[allow(clippy::unwrap_used, reason = "only tests are made of them")]

@@ -3,6 +3,8 @@
 use anyhow::Result;
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::doctor::facts::DoctorFacts;
+use twtrace_core::doctor::what_if::supposed::Supposed;
+use twtrace_core::doctor::what_if::what_if;
 use twtrace_core::filter::Filter;
 use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::report::Report;
@@ -69,31 +71,34 @@ impl Views {
 impl Summary {
     /// The report, the timeline and the diagnosis, in little memory.
     pub fn into_views(self) -> Views {
-        match self {
+        self.into_views_supposing(None)
+    }
+
+    /// The same, with what port pools would hold under other settings.
+    pub fn into_views_supposing(self, supposed: Option<&Supposed>) -> Views {
+        let (timeline, facts, filter) = match self {
             Self::Counted(tally) => {
                 let (timeline, filter) = (tally.timeline(), tally.filter().clone());
                 let samples = tally.namespaces();
                 let of_samples = tally.end_samples();
                 let facts = DoctorFacts::new(tally.into_report(), samples, &filter)
                     .with_samples(of_samples);
-                Views {
-                    timeline,
-                    diagnosis: Diagnosis::new(&facts, &filter),
-                    report: facts.report,
-                    filter,
-                }
+                (timeline, facts, filter)
             }
             Self::Stored { merged, samples } => {
-                let filter = merged.filter().clone();
                 let timeline = merged.timeline.clone();
-                let (diagnosis, report) = merged.into_diagnosis(samples);
-                Views {
-                    timeline,
-                    diagnosis,
-                    report,
-                    filter,
-                }
+                let (facts, filter) = merged.into_facts(samples);
+                (timeline, facts, filter)
             }
+        };
+        Views {
+            timeline,
+            diagnosis: Diagnosis {
+                what_if: supposed.map(|supposed| what_if(&facts, supposed)),
+                ..Diagnosis::new(&facts, &filter)
+            },
+            report: facts.report,
+            filter,
         }
     }
 }

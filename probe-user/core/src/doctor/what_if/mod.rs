@@ -1,0 +1,291 @@
+//! `doctor --what-if`: what the port pools would hold with other settings, or with another load.
+//!
+//! The load is what was measured: how many connections a second each pool is asked for, and how many are open. In the
+//! long run a pool then holds `open + rate × hold`, where a port is held for the length of a TIME_WAIT, or until its
+//! TIME_WAIT may be reused. Whether and when the ports run out is forecast as for budgets, from what they hold now.
+
+pub mod supposed;
+
+use serde::Serialize;
+
+use self::supposed::Supposed;
+use super::budget;
+use super::facts::DoctorFacts;
+use crate::event::quantity;
+use crate::event::timestamp::SECOND_NS;
+use crate::model::budget::forecast::{Forecast, Pace, PoolState, forecast};
+use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
+use crate::model::budget::sysctls::PortSysctls;
+
+/// The answer.
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Serialize)]
+pub struct WhatIf {
+    /// What is supposed, as on the command line.
+    pub supposed: String,
+    /// Pools whose load is known, in the order of reports: the fullest first.
+    pub pools: Vec<WhatIfPool>,
+    /// Number of pools whose load or settings are not known.
+    pub unknown: u64,
+}
+
+/// One port pool.
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Serialize)]
+pub struct WhatIfPool {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Its name, or its number if it has none.
+    #[serde(skip)]
+    pub namespace: String,
+    /// The pool in words: source and destination.
+    pub pool: String,
+    /// Ports asked for per second, with those that failed.
+    pub connections_per_s: f64,
+    /// As it is.
+    pub now: PoolForecast,
+    /// As supposed.
+    pub then: PoolForecast,
+    /// What has no effect on this pool, and what the figures rest on, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// A pool under a load that lasts.
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PoolForecast {
+    /// Ports that an allocation can use.
+    pub capacity: u64,
+    /// Ports that live sockets and blocking TIME_WAITs hold in the long run; `capacity` if they run out.
+    pub held: u64,
+    /// Ports asked for per second.
+    pub connections_per_s: f64,
+    /// Maximum of that, in the long run.
+    pub max_connections_per_s: f64,
+    /// Whether they run out.
+    pub outlook: Outlook,
+    /// When: nanoseconds from the end of the measurement; 0 if none is free.
+    pub full_in_ns: Option<u64>,
+}
+
+/// Computes it for each pool.
+pub fn what_if(facts: &DoctorFacts, supposed: &Supposed) -> WhatIf {
+    let rows = || facts.report.budgets.iter();
+    let pools: Vec<WhatIfPool> = rows()
+        .filter_map(|row| pool(facts, row, supposed))
+        .collect();
+    WhatIf {
+        supposed: supposed.to_string(),
+        unknown: (rows().count() - pools.len()) as u64,
+        pools,
+    }
+}
+
+fn pool(facts: &DoctorFacts, row: &BudgetRow, supposed: &Supposed) -> Option<WhatIfPool> {
+    let sysctls = &facts.state(row.netns)?.ports;
+    let failures_per_s = row.failures as f64 / facts.seconds();
+    let load = Load {
+        asked_per_s: row.connections_per_s? + failures_per_s,
+        growth_per_s: row.live_growth_per_s?.max(0.0),
+        live: f64::from(row.live?),
+        time_waits: f64::from(row.time_wait?),
+        before: sysctls,
+    };
+    let now = load.under(row, sysctls, &Supposed::default())?;
+    Some(WhatIfPool {
+        netns: row.netns,
+        namespace: facts.name(row.netns),
+        pool: budget::towards(row),
+        connections_per_s: load.asked_per_s,
+        // Budgets know when each TIME_WAIT ends.
+        now: PoolForecast {
+            outlook: row.outlook,
+            full_in_ns: row.full_in_ns,
+            ..now
+        },
+        then: load.under(row, &changed(sysctls, supposed), supposed)?,
+        notes: notes(row, sysctls, supposed, failures_per_s),
+    })
+}
+
+/// The settings as supposed.
+fn changed(sysctls: &PortSysctls, supposed: &Supposed) -> PortSysctls {
+    PortSysctls {
+        range: supposed.range.unwrap_or(sysctls.range),
+        tw_reuse: supposed.tw_reuse.unwrap_or(sysctls.tw_reuse),
+        tw_timeout: supposed.tw_timeout.or(sysctls.tw_timeout),
+        ..sysctls.clone()
+    }
+}
+
+/// What was measured of a pool.
+struct Load<'a> {
+    asked_per_s: f64,
+    growth_per_s: f64,
+    live: f64,
+    time_waits: f64,
+    /// The settings that it was measured under.
+    before: &'a PortSysctls,
+}
+
+impl Load<'_> {
+    fn under(
+        &self,
+        row: &BudgetRow,
+        sysctls: &PortSysctls,
+        supposed: &Supposed,
+    ) -> Option<PoolForecast> {
+        let capacity = capacity(row, self.before, sysctls)?;
+        // One pool of bind() serves all destinations.
+        let spread = match (row.pool, supposed.destinations) {
+            (PoolWord::Connect, Some(count)) => f64::from(count),
+            _ => 1.0,
+        };
+        let opened = 1.0 - supposed.keepalive.unwrap_or(0.0);
+        let asked_per_s = self.asked_per_s * opened / spread;
+        let live = self.live / spread;
+        let hold_ns = hold_ns(row, sysctls);
+        let hold_s = hold_ns as f64 / SECOND_NS as f64;
+        let in_the_long_run = (live + asked_per_s * hold_s).round() as u64;
+        let state = PoolState {
+            capacity,
+            live: live.round() as u64,
+            given_back_ns: &self.given_back_ns(row, sysctls, spread),
+        };
+        let pace = Pace {
+            taken_per_s: asked_per_s,
+            kept_per_s: (self.growth_per_s * opened / spread).min(asked_per_s),
+            hold_ns,
+        };
+        let (outlook, full_in_ns) = match forecast(&state, &pace) {
+            Forecast::Full => (Outlook::Full, Some(0)),
+            Forecast::RunsOut(after_ns) => (Outlook::RunsOut, Some(after_ns)),
+            Forecast::Never => (Outlook::Never, None),
+        };
+        Some(PoolForecast {
+            capacity,
+            held: in_the_long_run.min(capacity),
+            connections_per_s: asked_per_s,
+            max_connections_per_s: ((capacity as f64 - live) / hold_s).max(0.0),
+            outlook,
+            full_in_ns,
+        })
+    }
+
+    /// When the TIME_WAITs of now no longer block an allocation, nanoseconds from now: of those that were created one after
+    /// the other, at the rate of now. A TIME_WAIT keeps the length that it was created with.
+    fn given_back_ns(&self, row: &BudgetRow, sysctls: &PortSysctls, spread: f64) -> Vec<u64> {
+        let lifetime_ns = self.before.time_wait_ns() as f64;
+        let per_s = self.asked_per_s.max(f64::MIN_POSITIVE);
+        let oldest_ns = (self.time_waits / per_s * SECOND_NS as f64).min(lifetime_ns);
+        let (count, all_after_ns, none_before_ns) = if is_reused(row, sysctls) {
+            let delay_ns = sysctls.reuse_delay_ns as f64;
+            let young = (per_s * delay_ns / SECOND_NS as f64).min(self.time_waits);
+            (young, delay_ns, (delay_ns - oldest_ns).max(0.0))
+        } else {
+            (self.time_waits, lifetime_ns, lifetime_ns - oldest_ns)
+        };
+        let count = (count * self.within(row, sysctls) / spread).round() as u64;
+        let step_ns = (all_after_ns - none_before_ns) / count.max(1) as f64;
+        (1..=count)
+            .map(|number| (none_before_ns + number as f64 * step_ns) as u64)
+            .collect()
+    }
+
+    /// The part of the ports of now that a new range has.
+    fn within(&self, row: &BudgetRow, sysctls: &PortSysctls) -> f64 {
+        if row.socket_range {
+            return 1.0;
+        }
+        let (old, new) = (self.before.range, sysctls.range);
+        let (low, high) = (old.low.max(new.low), old.high.min(new.high));
+        if low > high {
+            return 0.0;
+        }
+        (f64::from(high - low) + 1.0) / old.count() as f64
+    }
+}
+
+fn is_reused(row: &BudgetRow, sysctls: &PortSysctls) -> bool {
+    match (row.pool, row.source, row.destination) {
+        (PoolWord::Connect, Some(source), Some(destination)) => sysctls.reuses(source, destination),
+        _ => false,
+    }
+}
+
+/// How long a port is held after its connection.
+fn hold_ns(row: &BudgetRow, sysctls: &PortSysctls) -> u64 {
+    if is_reused(row, sysctls) {
+        sysctls.reuse_delay_ns.max(1)
+    } else {
+        sysctls.time_wait_ns()
+    }
+}
+
+/// Ports that an allocation could use with these settings. Those that bind() has are assumed to be spread over the range as
+/// they are.
+fn capacity(row: &BudgetRow, before: &PortSysctls, sysctls: &PortSysctls) -> Option<u64> {
+    let now = u64::from(row.capacity?);
+    if row.socket_range || sysctls.range == before.range {
+        return Some(now);
+    }
+    let unreserved = |sysctls: &PortSysctls| {
+        let ports = sysctls.range.ports();
+        ports
+            .filter(|port| !sysctls.reserved.contains(*port))
+            .count() as u64
+    };
+    let (old, new) = (unreserved(before), unreserved(sysctls));
+    let bound = old.saturating_sub(now);
+    // A larger range has no more of them, as far as known.
+    let bound = if new < old {
+        bound * new / old.max(1)
+    } else {
+        bound
+    };
+    Some(new.saturating_sub(bound))
+}
+
+fn notes(
+    row: &BudgetRow,
+    sysctls: &PortSysctls,
+    supposed: &Supposed,
+    failures_per_s: f64,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    let then = changed(sysctls, supposed);
+    if supposed.tw_reuse.is_some() {
+        let is_connect = row.pool == PoolWord::Connect;
+        match (is_connect, is_reused(row, sysctls), is_reused(row, &then)) {
+            (false, ..) => {
+                notes.push("tcp_tw_reuse has no effect on ports that bind() chooses".to_owned());
+            }
+            (true, false, true) => {
+                notes.push("if the peer uses TCP timestamps, which reuse needs".to_owned());
+            }
+            (true, before, after) if before == after => notes.push(
+                if then.timestamps {
+                    "this tcp_tw_reuse has no effect here"
+                } else {
+                    "tcp_tw_reuse has no effect: tcp_timestamps is off"
+                }
+                .to_owned(),
+            ),
+            _ => {}
+        }
+    }
+    if supposed.range.is_some() && row.socket_range {
+        notes.push("its sockets have a range of their own (IP_LOCAL_PORT_RANGE)".to_owned());
+    }
+    if supposed.destinations.is_some() && row.pool == PoolWord::Bind {
+        notes.push("more destinations have no effect on ports that bind() chooses".to_owned());
+    }
+    if failures_per_s > 0.0 {
+        notes.push(format!(
+            "with {} failed allocations a second, which may be repetitions",
+            quantity::rate(failures_per_s)
+        ));
+    }
+    notes
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
