@@ -10,6 +10,9 @@ use twtrace_core::model::budget::row::Outlook;
 /// Maximum number of pools that are shown.
 const SHOWN: usize = 10;
 
+/// When a pool is no longer full that will have room in the long run.
+const UNTIL: &str = "until TIME_WAITs of now have ended";
+
 /// Each pool as it is and as supposed, the fullest first.
 pub fn append(text: &mut String, answer: &WhatIf) {
     // Writing to a String does not fail.
@@ -58,8 +61,13 @@ fn in_words(state: &PoolForecast) -> String {
     let percent = state.held as f64 / state.capacity.max(1) as f64 * 100.0;
     let outlook = match (state.outlook, state.full_in_ns) {
         (Outlook::Full, _) if state.held >= state.capacity => "none is free".to_owned(),
-        (Outlook::Full, _) => "none is free yet".to_owned(),
-        (Outlook::RunsOut, Some(left_ns)) => format!("used up in {}", quantity::duration(left_ns)),
+        (Outlook::Full, _) => format!("none is free {UNTIL}"),
+        (Outlook::RunsOut, Some(left_ns)) if state.held >= state.capacity => {
+            format!("used up in {}", quantity::duration(left_ns))
+        }
+        (Outlook::RunsOut, Some(left_ns)) => {
+            format!("used up from {} on, {UNTIL}", quantity::duration(left_ns))
+        }
         (Outlook::RunsOut, None) => "used up".to_owned(),
         (Outlook::Never, _) => "they do not run out".to_owned(),
         (Outlook::Unknown, _) => "the forecast is not known".to_owned(),

@@ -1,8 +1,8 @@
 //! `doctor --what-if`: what it forecasts then happens.
 
 use std::{
-    fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    fs, io,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -82,10 +82,17 @@ fn in_namespace(context: &Context, resident: &Child) -> Result<()> {
     let server = Server::start("127.79.0.3:8080")?;
     // TIME_WAITs towards other destinations are not in the way.
     let connected = (0..300)
-        .take_while(|_| TcpStream::connect(server.address).is_ok())
+        .take_while(|_| connect_and_close(server.address).is_ok())
         .count();
     ensure!(connected == 200, "{connected} of 200 ports served");
     Ok(())
+}
+
+/// Closes first, and waits for the server: a RST of one that is late would end the TIME_WAIT.
+fn connect_and_close(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.shutdown(Shutdown::Write)?;
+    io::copy(&mut stream, &mut io::sink()).map(drop)
 }
 
 /// Accepts connections until it is dropped, and closes each after its client did.
@@ -107,7 +114,7 @@ impl Server {
                 match listener.accept() {
                     Ok((mut stream, _)) => {
                         let _ = stream.set_nonblocking(false);
-                        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+                        let _ = io::copy(&mut stream, &mut io::sink());
                     }
                     Err(_) => thread::sleep(Duration::from_millis(1)),
                 }
@@ -145,7 +152,7 @@ fn measured(context: &Context, resident: &Child, address: &str, what_if: &str) -
             let began = Instant::now();
             let mut count = 0;
             while !is_over.load(Ordering::Relaxed) {
-                drop(TcpStream::connect(server.address)?);
+                connect_and_close(server.address)?;
                 count += 1;
                 thread::sleep((PACE * count).saturating_sub(began.elapsed()));
             }

@@ -169,12 +169,18 @@ impl Load<'_> {
         })
     }
 
-    /// When the TIME_WAITs of now no longer block an allocation, nanoseconds from now: of those that were created one after
-    /// the other, at the rate of now. A TIME_WAIT keeps the length that it was created with.
+    /// When the TIME_WAITs of now no longer block an allocation, nanoseconds from now, one after the other. Where some ended
+    /// in the window, those that are left are of all ages; else they are as old as the rate of now explains. A TIME_WAIT
+    /// keeps the length that it was created with.
     fn given_back_ns(&self, row: &BudgetRow, sysctls: &PortSysctls, spread: f64) -> Vec<u64> {
         let lifetime_ns = self.before.time_wait_ns() as f64;
         let per_s = self.asked_per_s.max(f64::MIN_POSITIVE);
-        let oldest_ns = (self.time_waits / per_s * SECOND_NS as f64).min(lifetime_ns);
+        let made_per_s = row.connections_per_s.unwrap_or(0.0).max(f64::MIN_POSITIVE);
+        let oldest_ns = if row.expiry_per_s.is_some_and(|per_s| per_s > 0.0) {
+            lifetime_ns
+        } else {
+            (self.time_waits / made_per_s * SECOND_NS as f64).min(lifetime_ns)
+        };
         let (count, all_after_ns, none_before_ns) = if is_reused(row, sysctls) {
             let delay_ns = sysctls.reuse_delay_ns as f64;
             let young = (per_s * delay_ns / SECOND_NS as f64).min(self.time_waits);
@@ -279,7 +285,7 @@ fn notes(
     }
     if failures_per_s > 0.0 {
         notes.push(format!(
-            "with {} failed allocations a second, which may be repetitions",
+            "the rates count {} failed allocations a second of now, which may be repetitions",
             quantity::rate(failures_per_s)
         ));
     }

@@ -75,6 +75,25 @@ fn what_another_range_holds_of_now_is_its_part() {
 }
 
 #[test]
+fn time_waits_that_turn_over_make_room_at_once() {
+    // All ports but 13 are held, and one of those that were created a minute ago ends every 60 ms.
+    let turning_over = BudgetRow {
+        connections_per_s: Some(17.0),
+        expiry_per_s: Some(16.0),
+        ..samples::budget(13, 830)
+    };
+    let then = asked(turning_over, &["keepalive=0.9"]).then;
+    assert_eq!(then.outlook, Outlook::Never, "{then:?}");
+    // None has ended yet: they are as old as the rate explains.
+    let young = BudgetRow {
+        connections_per_s: Some(95.0),
+        ..samples::budget(50, 0)
+    };
+    let then = asked(young, &["keepalive=0.9"]).then;
+    assert_eq!(then.outlook, Outlook::RunsOut, "{then:?}");
+}
+
+#[test]
 fn what_has_no_effect_is_said() {
     let bind = BudgetRow {
         pool: PoolWord::Bind,
