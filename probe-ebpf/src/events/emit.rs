@@ -6,7 +6,7 @@ use crate::{
     events::wakeup,
     maps::{EVENTS, counting, lost::count_lost},
     processes::names,
-    records::{Actor, Conn, Fact, MiniConn},
+    records::{Actor, Conn, Fact, MiniConn, NOBODY},
     slots::{existing, listener},
     sockets::{
         read::now_ns,
@@ -77,9 +77,6 @@ pub fn of_socket_with(
     entry.submit(wakeup());
     0
 }
-
-/// Charged with what no process is proven to have caused.
-static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
 
 /// A fact about a mini-socket whose connection state was kept: counts and reports it.
 #[inline(never)]

@@ -18,6 +18,9 @@ pub struct Actor {
     pub thread_comm: Comm,
 }
 
+/// Charged where no process is responsible, or none is proven to be.
+pub static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
+
 impl Actor {
     #[inline(always)]
     pub const fn nobody(why: Unattributed) -> Self {

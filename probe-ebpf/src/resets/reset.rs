@@ -11,7 +11,7 @@ use crate::{
     mini_sockets::{age, kept},
     processes::process::{actor, answerable},
     records::{
-        BORN_INFERRED, CLOSED_BY_OTHER, Conn, Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED,
+        BORN_INFERRED, CLOSED_BY_OTHER, Conn, Fact, NOBODY, Program, RST_MAY_BE_DATA, RST_RECEIVED,
         RST_RECEIVED_TURNS, RST_SENT, RST_SENT_TURNS, UNCOUNTED,
     },
     resets::unaccepted,
@@ -239,11 +239,11 @@ fn too_late(sock: Sock, conn: &mut Conn, kernel_reason: u8, program: Program) {
     };
     let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
     fact.flags = take_back(sock, conn);
-    // The FIN alone makes no data too late: whoever shut the other direction later does, and shutdown() of that changes
-    // no state.
+    // After the FIN alone, data is still accepted. It is too late once the other direction is shut as well, which changes
+    // no state: another process may have done that.
     let is_by_other = conn.flags & CLOSED_BY_OTHER != 0 || conn.closed_ns == 0;
     let charged = if late && is_by_other {
-        &unaccepted::NOBODY
+        &NOBODY
     } else {
         answerable(conn)
     };
@@ -369,7 +369,7 @@ pub fn received(sock: Sock, program: Program) {
     if awaits_accept {
         fact.flags |= flags::AWAITS_ACCEPT;
         // A process may accept it at this moment: what is counted now is corrected later.
-        charged = &unaccepted::NOBODY;
+        charged = &NOBODY;
     }
     let traffic = sock.traffic(traffic::counted(&fact), conn);
     emit::of_socket_with(&fact, sock.0, conn, charged, &traffic);

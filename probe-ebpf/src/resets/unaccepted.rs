@@ -14,16 +14,13 @@ use twtrace_wire::{
 use crate::{
     events::emit,
     maps::{UNACCEPTED, atomic::add},
-    records::{Actor, BEGUN, Conn, Fact, RST_UNACCEPTED, Unaccepted},
+    records::{Actor, BEGUN, Conn, Fact, NOBODY, RST_UNACCEPTED, Unaccepted},
     sockets::{read::now_ns, sock::Sock, traffic::Traffic},
     totals,
 };
 
 /// An accept() is reported only if it comes at least this long before userspace stops waiting for it.
 const MARGIN_NS: u64 = 100_000_000;
-
-/// Charged with the RST until then.
-pub static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
 
 /// Whether accept() may still name the process of a RST that has none.
 #[inline(always)]

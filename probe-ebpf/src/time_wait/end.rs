@@ -5,7 +5,7 @@
 //! end of the namespace. The rest are RSTs and destruction from outside (net/ipv4/inet_timewait_sock.c,
 //! tcp_minisocks.c). The timer tier sees the same ends through the mini-socket's timer.
 
-use twtrace_wire::{EndCause, Unattributed};
+use twtrace_wire::EndCause;
 
 use crate::{
     constants::offset,
@@ -15,7 +15,7 @@ use crate::{
         kept::{forget, mini_conn, promoted},
         mini::namespace_goes,
     },
-    records::{Actor, Expiring},
+    records::{Actor, Expiring, NOBODY},
     sockets::{
         read::{now_ns, read},
         sock::Sock,
@@ -31,9 +31,6 @@ const TCP_TW_SYN: u32 = 3;
 /// A mini-socket that a SYN ends does so in the same call chain. The bound allows for a virtual CPU that is paused in
 /// between.
 const REOPENING_NS: u64 = 100_000_000;
-
-/// Stands for the process that reused a mini-socket if there is none, or it is not known.
-pub static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
 
 /// `tw_timer_handler(timer)`: the next mini-socket to end on this CPU is the timer's.
 #[inline(always)]

@@ -6,10 +6,7 @@ use twtrace_wire::{
     Tuple,
 };
 
-use super::{
-    birth::allocated,
-    end::{NOBODY, tell},
-};
+use super::{birth::allocated, end::tell};
 use crate::{
     constants::{config, offset},
     events::{
@@ -23,7 +20,7 @@ use crate::{
         mini::{mini_of, namespace_goes},
     },
     processes::process,
-    records::Fact,
+    records::{Fact, NOBODY},
     slots::closing,
     sockets::{read::read, sock::Sock, tuple::tuple_key},
     totals::{self, count_birth},

@@ -253,7 +253,7 @@ fn scrapes_that_wait_leave_room_for_health() {
     };
     let waiting: Vec<TcpStream> = (0..2 * MAX_CONNECTIONS).map(|_| send("/metrics")).collect();
     let mut asking = send("/healthz");
-    // Long before the others are told that there is no page.
+    // Long before the others get the answer that there is no page.
     asking.set_read_timeout(Some(ANSWERED_WITHIN / 2)).unwrap();
     let mut answer = String::new();
     asking.read_to_string(&mut answer).unwrap();

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::{
     Scenario,
     close::{clients_bytes, parked},
+    handover::shut_down_by_child,
     reset::{lasting, received_by_server},
 };
 use crate::{
@@ -84,11 +85,7 @@ fn after_shutdown(stage: &Stage) -> Result<()> {
 /// One process called shutdown(), and another one closed: the data is too late because of the latter, of which only that is
 /// known. The TIME_WAIT is due to the former.
 fn of_another_holder(stage: &Stage) -> Result<()> {
-    let pair = stage.pair()?;
-    let child = stage.fork(&pair.client, "ch")?;
-    child.shutdown_write(&pair.at_client)?;
-    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
-    child.close(&pair.at_client)?;
+    let (pair, child) = shut_down_by_child(stage)?;
     let closing = Instant::now();
     pair.client.close(&pair.at_client)?;
     let after_close = late_data(stage, &pair, closing, || {

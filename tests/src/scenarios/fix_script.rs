@@ -10,9 +10,10 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     Usage,
+    own_namespace::play_in_own,
     serve::traffic::{NamedProgram, answer, fill_ports},
 };
-use crate::{runner::Context, sys::netns};
+use crate::runner::Context;
 
 pub const USAGES: &[Usage] = &[Usage {
     name: "usage/fix_script",
@@ -25,17 +26,7 @@ const SETTING: &str = "/proc/sys/net/ipv4/tcp_tw_reuse";
 fn fix_script(context: &Context) -> Result<()> {
     let named = NamedProgram::new("fix")?;
     let before = fs::read_to_string(SETTING)?;
-    thread::scope(|scope| {
-        let played = scope.spawn(|| -> Result<()> {
-            netns::enter_new()?;
-            let mut resident = Command::new("sleep").arg("600").spawn()?;
-            let done = in_namespace(context, &named, resident.id());
-            resident.kill()?;
-            resident.wait()?;
-            done
-        });
-        played.join().ok().context("it panicked")?
-    })?;
+    play_in_own(|namespace| in_namespace(context, &named, namespace))?;
     let after = fs::read_to_string(SETTING)?;
     ensure!(
         after == before,
@@ -44,11 +35,11 @@ fn fix_script(context: &Context) -> Result<()> {
     Ok(())
 }
 
-fn in_namespace(context: &Context, named: &NamedProgram, resident: u32) -> Result<()> {
+fn in_namespace(context: &Context, named: &NamedProgram, namespace: &str) -> Result<()> {
     fill_ports(named, "127.78.0.3:8080")?;
     let output = Command::new(&context.twtrace)
         .args(["doctor", "--fix-script", "--duration", "1s", "--netns"])
-        .arg(format!("/proc/{resident}/ns/net"))
+        .arg(namespace)
         .args(context.tier.options())
         .stdin(Stdio::null())
         .output()?;

@@ -1,5 +1,7 @@
 //! Openers and closers that differ, and unusual ways to close.
 
+use std::rc::Rc;
+
 use anyhow::{Result, bail};
 
 use super::{
@@ -65,24 +67,26 @@ fn passed_over_unix_socket(stage: &Stage) -> Result<()> {
     ends_closed_by(stage, &pair, &receiver)
 }
 
-/// The closer is the process that called shutdown(): that sends the FIN.
-fn shutdown_and_close_by_two(stage: &Stage) -> Result<()> {
+/// A child of the client has called shutdown() and closed its descriptor, and the client still has one.
+pub fn shut_down_by_child(stage: &Stage) -> Result<(Pair, Rc<Actor>)> {
     let pair = stage.pair()?;
     let child = stage.fork(&pair.client, "ch")?;
     child.shutdown_write(&pair.at_client)?;
     stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
     child.close(&pair.at_client)?;
+    Ok((pair, child))
+}
+
+/// The closer is the process that called shutdown(): that sends the FIN.
+fn shutdown_and_close_by_two(stage: &Stage) -> Result<()> {
+    let (pair, child) = shut_down_by_child(stage)?;
     pair.client.close(&pair.at_client)?;
     ends_closed_by(stage, &pair, &child)
 }
 
 /// A process has called shutdown(), and another one with the same socket resets the connection: the RST is its own.
 fn shutdown_and_reset_by_two(stage: &Stage) -> Result<()> {
-    let pair = stage.pair()?;
-    let child = stage.fork(&pair.client, "ch")?;
-    child.shutdown_write(&pair.at_client)?;
-    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
-    child.close(&pair.at_client)?;
+    let (pair, _) = shut_down_by_child(stage)?;
     pair.client
         .set(pair.at_client.fd, SocketOption::LingerZero)?;
     pair.client.close(&pair.at_client)?;

@@ -30,6 +30,7 @@ mod leak;
 mod mistakes;
 mod namespaces;
 mod overload;
+mod own_namespace;
 mod pages;
 mod peers;
 mod port_calls;

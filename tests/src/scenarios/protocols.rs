@@ -150,12 +150,15 @@ fn mptcp_unread_data_by_servers_child(stage: &Stage) -> Result<()> {
 }
 
 fn mptcp_linger_zero(stage: &Stage) -> Result<()> {
-    let pair = mptcp_talked(stage)?;
+    mptcp_reset_by_client(stage, &mptcp_talked(stage)?)
+}
+
+fn mptcp_reset_by_client(stage: &Stage, pair: &Pair) -> Result<()> {
     pair.client
         .set(pair.at_client.fd, SocketOption::LingerZero)?;
     pair.client.close(&pair.at_client)?;
     pair.server.await_reset(&pair.at_server)?;
-    expect_mptcp_reset(stage, Reason::LingerZero, &pair, &pair.client);
+    expect_mptcp_reset(stage, Reason::LingerZero, pair, &pair.client);
     Ok(())
 }
 
@@ -176,12 +179,7 @@ fn mptcp_shutdown_and_reset_by_two(stage: &Stage) -> Result<()> {
     child.shutdown_write(&pair.at_client)?;
     pair.server.await_end(&pair.at_server)?;
     child.close(&pair.at_client)?;
-    pair.client
-        .set(pair.at_client.fd, SocketOption::LingerZero)?;
-    pair.client.close(&pair.at_client)?;
-    pair.server.await_reset(&pair.at_server)?;
-    expect_mptcp_reset(stage, Reason::LingerZero, &pair, &pair.client);
-    Ok(())
+    mptcp_reset_by_client(stage, &pair)
 }
 
 fn expect_mptcp_reset(stage: &Stage, reason: Reason, pair: &Pair, closer: &Actor) {

@@ -1,9 +1,9 @@
 //! `doctor --what-if`: what it forecasts then happens.
 
 use std::{
-    fs, io,
+    io,
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,8 +15,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::Usage;
-use crate::{runner::Context, sys::netns};
+use super::{
+    Usage,
+    own_namespace::{play_in_own, set_ipv4},
+};
+use crate::runner::Context;
 
 pub const USAGES: &[Usage] = &[Usage {
     name: "usage/what_if",
@@ -30,29 +33,16 @@ const MEASURED_S: u64 = 4;
 
 /// The ports that are held with tcp_tw_reuse, and the number of connections that a narrower range has room for.
 fn what_if(context: &Context) -> Result<()> {
-    thread::scope(|scope| {
-        let played = scope.spawn(|| -> Result<()> {
-            netns::enter_new()?;
-            let mut resident = Command::new("sleep").arg("600").spawn()?;
-            let done = in_namespace(context, &resident);
-            resident.kill()?;
-            resident.wait()?;
-            done
-        });
-        played.join().ok().context("it panicked")?
-    })
+    play_in_own(|namespace| in_namespace(context, namespace))
 }
 
-fn in_namespace(context: &Context, resident: &Child) -> Result<()> {
-    let set = |name: &str, value: &str| {
-        fs::write(format!("/proc/sys/net/ipv4/{name}"), value).context(name.to_owned())
-    };
-    set("ip_local_port_range", "40000 49999")?;
-    set("tcp_tw_reuse", "0")?;
-    let supposed = measured(context, resident, "127.79.0.1:8080", "tcp_tw_reuse=1")?;
+fn in_namespace(context: &Context, namespace: &str) -> Result<()> {
+    set_ipv4("ip_local_port_range", "40000 49999")?;
+    set_ipv4("tcp_tw_reuse", "0")?;
+    let supposed = measured(context, namespace, "127.79.0.1:8080", "tcp_tw_reuse=1")?;
     let then = &supposed["what_if"]["pools"][0]["then"];
-    set("tcp_tw_reuse", "1")?;
-    let real = measured(context, resident, "127.79.0.2:8080", "range=40000-40199")?;
+    set_ipv4("tcp_tw_reuse", "1")?;
+    let real = measured(context, namespace, "127.79.0.2:8080", "range=40000-40199")?;
     let held_for_s = |budget: &Value, per_s: &Value| -> Result<f64> {
         Ok((number(&budget["capacity"])? - number(&budget["free"])?) / number(per_s)?)
     };
@@ -77,8 +67,8 @@ fn in_namespace(context: &Context, resident: &Child) -> Result<()> {
         "{forecast_s} s were forecast, and it is {real_s} s: {then}, {real}"
     );
     ensure!(pool["then"]["capacity"] == 200, "{pool}");
-    set("tcp_tw_reuse", "0")?;
-    set("ip_local_port_range", "40000 40199")?;
+    set_ipv4("tcp_tw_reuse", "0")?;
+    set_ipv4("ip_local_port_range", "40000 40199")?;
     let server = Server::start("127.79.0.3:8080")?;
     // TIME_WAITs towards other destinations are not in the way.
     let connected = (0..300)
@@ -144,7 +134,7 @@ fn number(value: &Value) -> Result<f64> {
 }
 
 /// What doctor says while connections are opened and closed at one rate.
-fn measured(context: &Context, resident: &Child, address: &str, what_if: &str) -> Result<Value> {
+fn measured(context: &Context, namespace: &str, address: &str, what_if: &str) -> Result<Value> {
     let server = Server::start(address)?;
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -162,7 +152,7 @@ fn measured(context: &Context, resident: &Child, address: &str, what_if: &str) -
             .args(["doctor", "--json", "--what-if", what_if, "--duration"])
             .arg(format!("{MEASURED_S}s"))
             .arg("--netns")
-            .arg(format!("/proc/{}/ns/net", resident.id()))
+            .arg(namespace)
             .args(context.tier.options())
             .stdin(Stdio::null())
             .output();

@@ -190,12 +190,15 @@ impl Judge<'_> {
                 closed_listeners: &closed_listeners,
             };
             let mut wrong = Vec::new();
-            let mut missed = Vec::new();
+            let mut incomplete = match sight.sees_all_resets {
+                true if !truth.plan.forges => of_both_ends(&events),
+                _ => Vec::new(),
+            };
             for (event, end) in &events {
                 match self.event(&truth, event, *end) {
                     Judged::Right => {}
                     Judged::Wrong(why) if is_unanswered_data(&truth, event, *end, &events) => {
-                        missed.push(why);
+                        incomplete.push(why);
                     }
                     Judged::Wrong(why) => wrong.push(why),
                     Judged::Noteworthy(what) => {
@@ -207,11 +210,6 @@ impl Judge<'_> {
                 }
             }
             wrong.extend(too_many_births(&truth, &events));
-            let mut incomplete = match sight.sees_all_resets {
-                true if !truth.plan.forges => of_both_ends(&events),
-                _ => Vec::new(),
-            };
-            incomplete.append(&mut missed);
             if sight.sees_ends {
                 incomplete.extend(self.of_what_is_left(&truth, &events, sight));
             }
@@ -281,10 +279,8 @@ impl Judge<'_> {
     /// An event without a process, although one is responsible.
     fn unknown(&mut self, truth: &Truth, event: &TraceEvent, end: End) -> Option<String> {
         let why = event.unattributed.as_deref()?;
-        if why == "no_socket" {
-            return None;
-        }
-        if !event.is_of_listener() && allowed(truth, event, end).nobody {
+        let is_nobodys = || !event.is_of_listener() && allowed(truth, event, end).nobody;
+        if why == "no_socket" || is_nobodys() {
             return None;
         }
         self.verdict.attributable += 1;

@@ -112,7 +112,8 @@ impl Truth<'_> {
         }
     }
 
-    /// Which processes a RST may name that a disconnect sends: who disconnects, whoever called shutdown() before.
+    /// Which processes the RST of a disconnect may name: the one that disconnects, also if another one called shutdown()
+    /// before.
     pub fn allowed_to_disconnect(&self, end: End, at_ns: u64) -> Allowed {
         let mut allowed = self.allowed(end, at_ns);
         // Of those that wait for accept().
@@ -127,8 +128,8 @@ impl Truth<'_> {
         allowed
     }
 
-    /// Which processes a RST may name that answers data after the close: who made it too late. If one called shutdown()
-    /// and another closed, only that is known.
+    /// Which processes a RST in answer to late data may name: the one that made it too late. If one process called
+    /// shutdown() and another one closed, the event may also name nobody.
     pub fn allowed_to_be_late(&self, end: End, at_ns: u64) -> Allowed {
         let mut allowed = self.allowed(end, at_ns);
         allowed.pids.clear();

@@ -1,7 +1,6 @@
 //! Connections of a process with a unique name, so that its counts can be identified.
 
 use std::{
-    fs,
     net::{SocketAddr, TcpListener},
     os::unix::fs::symlink,
     process::{Command, Stdio},
@@ -11,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
+use super::super::own_namespace::set_ipv4;
 use crate::{
     actor::program::{self, Way},
     sys::proc_net::KernelCounters,
@@ -74,11 +74,8 @@ pub fn answer(address: &str, count: usize) -> Result<(SocketAddr, thread::JoinHa
 /// # Errors
 /// If a setting can't be changed, or a connection fails.
 pub fn fill_ports(named: &NamedProgram, server: &str) -> Result<()> {
-    let set = |name: &str, value: &str| {
-        fs::write(format!("/proc/sys/net/ipv4/{name}"), value).context(name.to_owned())
-    };
-    set("ip_local_port_range", "40000 40019")?;
-    set("tcp_tw_reuse", "0")?;
+    set_ipv4("ip_local_port_range", "40000 40019")?;
+    set_ipv4("tcp_tw_reuse", "0")?;
     let connect = |count: usize| -> Result<()> {
         let (address, server) = answer(server, count)?;
         named.connect(address, count)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::row::Outlook;
 use crate::event::timestamp::SECOND_NS;
 
 /// What a pool holds at the time of the forecast.
@@ -35,6 +36,17 @@ pub enum Forecast {
     RunsOut(u64),
     /// Not at this pace.
     Never,
+}
+
+impl Forecast {
+    /// As rows have it: with the nanoseconds until no port is free.
+    pub fn outlook(self) -> (Outlook, Option<u64>) {
+        match self {
+            Self::Full => (Outlook::Full, Some(0)),
+            Self::RunsOut(after_ns) => (Outlook::RunsOut, Some(after_ns)),
+            Self::Never => (Outlook::Never, None),
+        }
+    }
 }
 
 /// The first time at which all ports are held.

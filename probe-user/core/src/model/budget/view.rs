@@ -286,10 +286,5 @@ fn ports(count: u64) -> u32 {
 }
 
 fn words(ahead: Option<Forecast>) -> (Outlook, Option<u64>) {
-    match ahead {
-        Some(Forecast::Full) => (Outlook::Full, Some(0)),
-        Some(Forecast::RunsOut(after_ns)) => (Outlook::RunsOut, Some(after_ns)),
-        Some(Forecast::Never) => (Outlook::Never, None),
-        None => (Outlook::Unknown, None),
-    }
+    ahead.map_or((Outlook::Unknown, None), Forecast::outlook)
 }
