@@ -11,6 +11,7 @@ use crate::{
     constants::config,
     events::wakeup,
     maps::{EVENTS, counting, lost::count_lost},
+    ports::no_address::{self, Asked, EADDRNOTAVAIL},
     ports::search::{count_own_search, count_stack, fill, range_searched},
     processes::{process::actor, stack::Ctx},
     records::Call,
@@ -18,14 +19,13 @@ use crate::{
     sockets::{
         descriptor::{file_of, socket_of_file, waits},
         read::now_ns,
-        sock::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock},
-        tuple::{set_v4, set_v6},
+        sock::{IPPROTO_MPTCP, IPPROTO_TCP, Sock},
     },
     totals::ports::count_connected,
 };
 
-/// Errors of a failed search in connect(): no port is left, no memory, or refused by a cgroup program.
-const EADDRNOTAVAIL: u16 = 99;
+/// Errors of a failed search in connect(), beside EADDRNOTAVAIL if no port is left: no memory, or refused by a cgroup
+/// program.
 const ENOMEM: u16 = 12;
 const EPERM: u16 = 1;
 /// Error of a failed search in bind() and listen(). bind() returns EACCES, EADDRNOTAVAIL (an address that is not
@@ -106,7 +106,9 @@ pub fn returned(ctx: Ctx, result: i64) {
             (*call).sock,
         )
     };
-    if began_ns != 0 && counting::has_begun() {
+    if result == -(EADDRNOTAVAIL as i64) && (began_ns == 0 || op == PortOp::Bind as u32) {
+        without_search(thread, op);
+    } else if began_ns != 0 && counting::has_begun() {
         let latency_ns = now_ns().wrapping_sub(began_ns);
         let is_connect = op == PortOp::Connect as u32;
         if is_connect && result == 0 && own_range == [0; 2] && latency_ns < config!(slow_port_ns) {
@@ -126,6 +128,31 @@ pub fn returned(ctx: Ctx, result: i64) {
         }
     }
     call::forget(thread);
+}
+
+/// Reports a call that failed with EADDRNOTAVAIL, if it has certainly searched for no port.
+#[inline(always)]
+fn without_search(thread: u64, op: u32) {
+    if !counting::has_begun() {
+        return;
+    }
+    let Some(call) = call::find(thread) else {
+        return;
+    };
+    // SAFETY: only this thread writes this entry.
+    let (descriptor, address) = unsafe { ((*call).descriptor, (*call).address) };
+    let sock = Sock(socket_of_file(file_of(descriptor)));
+    if sock.0 == 0 {
+        return;
+    }
+    let op = match sock.protocol() {
+        IPPROTO_TCP | IPPROTO_MPTCP if op == PortOp::Bind as u32 => PortOp::Bind,
+        IPPROTO_TCP if op == PortOp::Connect as u32 && no_address::never_searched(sock) => {
+            PortOp::Connect
+        }
+        _ => return,
+    };
+    no_address::report(sock, op, &asked(address));
 }
 
 /// Whether the socket of the descriptor is the one that searched; of an MPTCP socket, its first subflow does.
@@ -240,22 +267,12 @@ pub extern "C" fn report_call(thread: u64, sock: u64, latency_ns: u64, outcome: 
 /// `event` is valid for writes, and its tuple is initialised.
 #[inline(always)]
 unsafe fn fill_asked(call: &Call, errno: u16, event: *mut PortEvent) -> u16 {
-    // Layout of sockaddr_in6: family, port, flow label, address.
-    let family: u16 = read_user(call.address, 0);
-    let port = u16::from_be(read_user(call.address, 2));
+    let of_user = asked(call.address);
     let mut asked = Tuple::default();
-    let flags = match family {
-        AF_INET => {
-            let address: u32 = read_user(call.address, 4);
-            set_v4(&mut asked, address, address);
-            0
-        }
-        AF_INET6 => {
-            let address: [u32; 4] = read_user(call.address, 8);
-            set_v6(&mut asked, address, address)
-        }
-        _ => return 0,
+    let Some(flags) = of_user.write(&mut asked) else {
+        return 0;
     };
+    let port = of_user.port;
     // SAFETY: guaranteed by the caller.
     unsafe {
         let tuple = &mut (*event).tuple;
@@ -275,6 +292,12 @@ unsafe fn fill_asked(call: &Call, errno: u16, event: *mut PortEvent) -> u16 {
         }
     }
     flags
+}
+
+/// What the user's `struct sockaddr` says.
+#[inline(always)]
+fn asked(address: u64) -> Asked {
+    Asked::from_words(|offset| read_user(address, offset))
 }
 
 #[inline(always)]

@@ -9,7 +9,7 @@ use twtrace_wire::PortOp;
 use super::{address, field};
 use crate::{
     connections::transitions,
-    ports::{search, syscall},
+    ports::{no_address, search, syscall},
     processes::stack::{self, Ctx},
     sockets::sock::Sock,
 };
@@ -51,6 +51,28 @@ pub fn hash_connect6_fentry(ctx: FEntryContext) -> u32 {
 #[fexit(function = "inet6_hash_connect")]
 pub fn hash_connect6_fexit(ctx: FExitContext) -> u32 {
     search::returned(stack::ctx(&ctx), ctx.arg(2));
+    0
+}
+
+/// `int __inet_bind(struct sock *sk, struct sockaddr *uaddr, int addr_len, u32 flags)`, at its return: 5.10 to 7.3
+/// (`struct sockaddr_unsized` in 7.x).
+#[fexit(function = "__inet_bind")]
+pub fn bind_fexit(ctx: FExitContext) -> u32 {
+    no_address::bind_returned(address(&ctx, 0), address(&ctx, 1), ctx.arg(4));
+    0
+}
+
+/// `int __inet6_bind(struct sock *sk, struct sockaddr *uaddr, int addr_len, u32 flags)`, at its return: as above.
+#[fexit(function = "__inet6_bind")]
+pub fn bind6_fexit(ctx: FExitContext) -> u32 {
+    no_address::bind_returned(address(&ctx, 0), address(&ctx, 1), ctx.arg(4));
+    0
+}
+
+/// `static int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)`, at its return: as above.
+#[fexit(function = "tcp_v6_connect")]
+pub fn connect6_fexit(ctx: FExitContext) -> u32 {
+    no_address::connect_returned(address(&ctx, 0), address(&ctx, 1), ctx.arg(3));
     0
 }
 

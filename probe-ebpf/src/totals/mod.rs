@@ -52,7 +52,7 @@ pub fn count(fact: &Fact, side: u8, key: &ProcessKey, amount: u64) {
                     amount,
                 );
             }
-            EventKind::PortAlloc | EventKind::TimeWaitEnd => {}
+            EventKind::PortAlloc | EventKind::TimeWaitEnd | EventKind::NoAddress => {}
         }
     }
 }

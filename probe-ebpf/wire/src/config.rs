@@ -75,6 +75,7 @@ offsets! {
     tcp_bytes_received = "tcp_sock"."bytes_received";
     tcp_lsndtime = "tcp_sock"."lsndtime";
     tcp_linger2 = "tcp_sock"."linger2";
+    tcp_mss_clamp = "tcp_sock"."rx_opt.mss_clamp";
     tw_timer = "inet_timewait_sock"."tw_timer";
     tw_substate = "inet_timewait_sock"."tw_substate";
     tw_ts_recent_stamp = "tcp_timewait_sock"."tw_ts_recent_stamp";

@@ -197,13 +197,13 @@ pub struct Cancelled {
     pub event: EndEvent,
 }
 
-/// An ephemeral port allocation.
+/// An ephemeral port allocation, or a call that failed before one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortEvent {
     /// CLOCK_MONOTONIC at the end of the allocation, nanoseconds.
     pub mono_ns: u64,
-    /// [`crate::EventKind::PortAlloc`].
+    /// [`crate::EventKind::PortAlloc`] or [`crate::EventKind::NoAddress`].
     pub kind: u8,
     /// [`crate::PortOp`].
     pub op: u8,

@@ -45,6 +45,9 @@ codes! {
         PortAlloc = 4 => "port_alloc",
         /// A mini-socket ended: [`crate::EndEvent`].
         TimeWaitEnd = 5 => "time_wait_end",
+        /// A bind() or connect() failed before it allocated a port, as this host has no such address:
+        /// [`crate::PortEvent`].
+        NoAddress = 6 => "no_address",
     }
 }
 
@@ -234,6 +237,8 @@ codes! {
         StackMap = 10 => "stack_map",
         /// Stacks whose two slots were both taken by others: only their innermost frames are known.
         StackSlot = 11 => "stack_slot",
+        /// Calls without an address on this host for which the ring buffer was full.
+        NoAddress = 12 => "no_address",
     }
 }
 

@@ -60,7 +60,7 @@ pub struct FilterArgs {
     pub side: Vec<Side>,
     /// Show only these events, such as reset,abort.
     ///
-    /// Of time_wait, time_wait_overflow, time_wait_end, reset, abort and port_alloc (repeatable, comma-separated).
+    /// Of time_wait, time_wait_overflow, time_wait_end, reset, abort, port_alloc and no_address (repeatable, comma-separated).
     #[arg(long, value_delimiter = ',', hide_possible_values = true, value_parser = event_kind())]
     pub event: Vec<EventKind>,
 }

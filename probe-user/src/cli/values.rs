@@ -170,6 +170,7 @@ pub fn event_kind() -> impl TypedValueParser<Value = EventKind> {
             EventKind::Reset => &["rst", "resets"],
             EventKind::Abort => &["aborts"],
             EventKind::PortAlloc => &["port-alloc", "port"],
+            EventKind::NoAddress => &["no-address"],
         }
     };
     let values = EventKind::MEMBERS

@@ -243,11 +243,24 @@ fn check(
                 return Err(None);
             }
         }
+        Condition::Without(function) => {
+            if kernel.types.function_arguments(function).is_some() {
+                return Err(None);
+            }
+        }
         Condition::BirthsByTimer => {
             let by_timer = chosen
                 .iter()
                 .any(|choice| choice.question == Question::TimeWait && choice.tier == Tier::Timer);
             if !by_timer {
+                return Err(None);
+            }
+        }
+        Condition::PortsBySyscall => {
+            let by_syscall = chosen
+                .iter()
+                .any(|choice| choice.question == Question::Port && choice.tier == Tier::Syscall);
+            if !by_syscall {
                 return Err(None);
             }
         }

@@ -33,6 +33,7 @@ const OPTIONAL: &[&str] = &[
     "subflow_conn",
     "ulp_name",
     "tcp_linger2",
+    "tcp_mss_clamp",
     "tcp_last_oow_ack_time",
     "tcp_rack_mstamp",
     "tcp_bytes_retrans",

@@ -155,7 +155,7 @@ mod tests {
             .map(|_| TcpStream::connect(target).unwrap())
             .collect();
         ledger.sample(sampled(), 10_000_000_001);
-        let budgets = ledger.budgets(&filter);
+        let budgets = ledger.budgets(&filter, 10_000_000_001);
         let [row] = &budgets.rows[..] else {
             panic!("not one budget: {budgets:?}");
         };

@@ -198,11 +198,21 @@ impl PortWatch {
             .filter(|inode| *inode != 0)
             .collect();
         let owners = Owners::find(&inodes);
+        let of_bind = session.attached().ports_of_bind();
         let mut listed = Vec::new();
         for key in wanted {
             let why = unscanned.iter().find(|(netns, _)| *netns == key.0);
             let holders = match rows.remove(key) {
-                Some(rows) => self.holders(*key, rows, &owners, session),
+                Some(rows) => {
+                    let mut holders = self.holders(*key, rows, &owners, session);
+                    let of_namespace = of_bind.as_ref().map(|ports| ports.get(&key.0));
+                    if let Some(ports) = of_namespace
+                        && !ports.is_some_and(|ports| ports.contains(key.1))
+                    {
+                        holders.are_of_connect();
+                    }
+                    holders
+                }
                 None => PortHolders {
                     netns: key.0,
                     port: key.1,

@@ -329,6 +329,8 @@ impl Merge {
             close_wait,
             fixed_ports: Vec::new(),
             fixed_ports_left_out: 0,
+            missing_addresses: Vec::new(),
+            missing_addresses_left_out: 0,
             unscanned: last.unscanned,
             netns_names: self.names.into_values().collect(),
             stacks: None,

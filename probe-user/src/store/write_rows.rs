@@ -198,6 +198,13 @@ impl RowWriter<'_> {
                     .optional(facts.latency_ns),
                 8,
             ),
+            EventFacts::NoAddress(facts) => none(
+                none(values, 3)
+                    .word(facts.op)
+                    .text(None)
+                    .put(facts.result.to_string()),
+                9,
+            ),
             // These are only counted: `Notable` keeps none of them.
             _ => none(values, 15),
         };

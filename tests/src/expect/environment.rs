@@ -26,13 +26,15 @@ pub enum Question {
     ResetWithoutSocket,
     /// Ephemeral port allocation.
     Port,
+    /// Calls that fail for want of an address.
+    NoAddress,
     /// Which processes belong to a command.
     Descendants,
 }
 
 impl Question {
     /// The capabilities that are always needed.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::State,
         Self::Accept,
         Self::TimeWait,
@@ -40,6 +42,7 @@ impl Question {
         Self::Reset,
         Self::ResetWithoutSocket,
         Self::Port,
+        Self::NoAddress,
     ];
 }
 

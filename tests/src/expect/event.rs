@@ -236,6 +236,13 @@ impl Expected {
             .with("exact", json!(true))
     }
 
+    /// A bind() or connect() that failed since the host lacks an address.
+    pub fn no_address(op: &str) -> Self {
+        Self::new(EventKind::NoAddress, Question::NoAddress)
+            .with("op", json!(op))
+            .with("result", json!("EADDRNOTAVAIL"))
+    }
+
     /// Sets a check.
     pub fn set(&mut self, path: &str, check: Check) {
         self.checks.insert(path.to_owned(), check);

@@ -137,6 +137,12 @@ pub const LIMITS: &[Limit] = &[
         effect: without_refused_reuse,
     },
     Limit {
+        owned_by: Some(Question::NoAddress),
+        reason: "no hook sees a call that fails before it looks for a port",
+        holds: |facts| facts.tier(Question::NoAddress) == Tier::None,
+        effect: |expected| (expected.question == Question::NoAddress).then_some(Effect::Unseen),
+    },
+    Limit {
         owned_by: Some(Question::TimeWaitEnd),
         reason: "no hook is asked whether a TIME_WAIT may be reused",
         holds: |facts| {

@@ -1,12 +1,16 @@
 //! What `twtrace doctor` finds if a program can't have the one port it wants: who has it, and what helps. And calls that
 //! fail for another reason, or do not fail.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
 
 use anyhow::{Result, bail, ensure};
 
 use super::{
-    DoctorRun, ExpectedFinding, Scenario,
+    DoctorRun, ExpectedFinding, Needs, Scenario,
     doctor::{CRITICAL, NOTHING, expect_births, found},
 };
 use crate::{
@@ -24,7 +28,12 @@ pub const SCENARIOS: &[Scenario] = &[
         finds: &[
             taken("nw", "4 bind() failed with EADDRINUSE"),
             taken("cl", "so connect() of any program may choose it"),
+            taken("cl", r#""what":"outgoing""#),
         ],
+        ..TAKEN
+    }),
+    Scenario::both("doctor/port_taken_by_accepted", by_accepted).judged(DoctorRun {
+        finds: &[taken("sv", r#""what":"unknown_side""#)],
         ..TAKEN
     }),
     Scenario::both("doctor/port_taken_after_restart", after_restart).judged(DoctorRun {
@@ -81,7 +90,25 @@ pub const SCENARIOS: &[Scenario] = &[
     }),
     Scenario::both("doctor/port_reused_after_restart", reused_after_restart).judged(NOTHING),
     Scenario::both("doctor/port_not_taken", not_taken).judged(NOTHING),
-    Scenario::both("doctor/address_of_nobody", address_of_nobody).judged(NOTHING),
+    Scenario::both("doctor/no_address", no_address).judged(DoctorRun {
+        finds: &[missing("critical", "12 bind() of ")],
+        spares: NOT_PORTS,
+        ..TAKEN
+    }),
+    Scenario::single("doctor/no_ipv6", no_ipv6).judged(DoctorRun {
+        finds: &[missing("warning", "12 connect() of [::1]:20000 ")],
+        spares: NOT_PORTS,
+        code: 0,
+        ..TAKEN
+    }),
+    Scenario::single("doctor/no_ipv6_but_ipv4", no_ipv6_but_ipv4).judged(DoctorRun {
+        finds: &[
+            missing("notice", "by IPv4 it reaches port 20000"),
+            missing("notice", "1 bind() of [::1]:0 "),
+        ],
+        fail_on: "warning",
+        ..NOTHING
+    }),
 ];
 
 /// A critical finding, and none about pools of ports.
@@ -90,6 +117,22 @@ const TAKEN: DoctorRun = DoctorRun {
     spares: &["budget_full", "budget_nearly_full", "bind_before_connect"],
     ..CRITICAL
 };
+
+/// Findings about ports, where none is missing.
+const NOT_PORTS: &[&str] = &[
+    "budget_full",
+    "budget_nearly_full",
+    "bind_before_connect",
+    "port_taken",
+];
+
+const fn missing(severity: &'static str, says: &'static str) -> ExpectedFinding {
+    ExpectedFinding {
+        says,
+        needs: Needs::NoAddress,
+        ..found("no_address", severity, "nw")
+    }
+}
 
 const fn taken(names: &'static str, says: &'static str) -> ExpectedFinding {
     ExpectedFinding {
@@ -139,6 +182,20 @@ fn by_connection(stage: &Stage) -> Result<()> {
     server.accept(listener)?;
     names(stage, &client);
     in_vain(stage, connection.local.port(), &[])
+}
+
+/// The port is that of a connection that another program has accepted; its listener is closed. It is in the range, so a client
+/// might have it too.
+fn by_accepted(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/ip_local_port_range", "40000 40003")?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let (listener, address) = server.listen(on(stage, 40_000))?;
+    client.connect(address)?;
+    server.accept(listener)?;
+    server.close_fd(listener)?;
+    names(stage, &server);
+    in_vain(stage, 40_000, &[])
 }
 
 /// A server whose connections it closes first, and which ends.
@@ -288,7 +345,7 @@ fn not_taken(stage: &Stage) -> Result<()> {
 }
 
 /// bind() to an address that the host does not have, and connect() without a route: neither looks for a port.
-fn address_of_nobody(stage: &Stage) -> Result<()> {
+fn no_address(stage: &Stage) -> Result<()> {
     let actor = stage.actor("nw")?;
     for _ in 0..12 {
         for port in [0, PORT] {
@@ -305,6 +362,46 @@ fn address_of_nobody(stage: &Stage) -> Result<()> {
         }
         actor.close_fd(fd)?;
     }
+    names(stage, &actor);
     stage.pause(LISTED);
+    Ok(())
+}
+
+/// A client that tries `::1` where IPv6 is switched off.
+fn without_ipv6(stage: &Stage, actor: &Actor) -> Result<()> {
+    stage.sysctl("ipv6/conf/all/disable_ipv6", "1")?;
+    let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), PORT);
+    for _ in 0..12 {
+        let fd = actor.tcp_for(address)?;
+        actor.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
+        actor.close_fd(fd)?;
+    }
+    Ok(())
+}
+
+fn no_ipv6(stage: &Stage) -> Result<()> {
+    let actor = stage.actor("nw")?;
+    without_ipv6(stage, &actor)?;
+    names(stage, &actor);
+    Ok(())
+}
+
+/// It goes on with 127.0.0.1, and had tested the host as runtimes do.
+fn no_ipv6_but_ipv4(stage: &Stage) -> Result<()> {
+    let server = stage.actor("sv")?;
+    let client = stage.actor("nw")?;
+    let (listener, address) = server.listen(on(stage, PORT))?;
+    let test = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 0);
+    let fd = client.tcp_for(test)?;
+    without_ipv6(stage, &client)?;
+    client.must_fail(&Command::Bind { fd, address: test }, libc::EADDRNOTAVAIL)?;
+    for _ in 0..3 {
+        let connection = client.connect(address)?;
+        let accepted = server.accept(listener)?;
+        client.close(&connection)?;
+        server.await_end(&accepted)?;
+        server.close(&accepted)?;
+    }
+    expect_births(stage, &client, Side::Client, 3);
     Ok(())
 }

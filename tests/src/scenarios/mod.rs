@@ -138,6 +138,8 @@ pub enum Needs {
     Searches,
     /// TIME_WAITs that connects could not reuse are seen.
     RefusedReuse,
+    /// Calls for an address that the host lacks are seen.
+    NoAddress,
 }
 
 /// Traffic with known truth.

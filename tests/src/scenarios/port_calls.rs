@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Scenario,
@@ -16,7 +16,7 @@ use crate::{
         Actor,
         command::{Command, SocketOption},
     },
-    expect::Expected,
+    expect::{Expected, Side},
     stage::{Ip, Stage},
 };
 
@@ -24,6 +24,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("ports/bind_fails_without_search", bind_fails_without_search),
     Scenario::both("ports/listen_again", listen_again),
     Scenario::both("ports/connect_fails_without_search", connect_fails),
+    Scenario::single("ports/connect_without_ipv6", connect_without_ipv6),
     Scenario::both("ports/fast_open", fast_open),
     Scenario::both("ports/fast_open_range_used_up", fast_open_range_used_up),
     Scenario::both("ports/fast_open_tuple_busy", fast_open_tuple_busy),
@@ -49,6 +50,13 @@ fn bind_fails_without_search(stage: &Stage) -> Result<()> {
     for port in [0, 20_000] {
         let address = foreign(stage.ip, port);
         server.must_fail(&Command::Bind { fd, address }, libc::EADDRNOTAVAIL)?;
+        stage.expect(
+            Expected::no_address("bind")
+                .process(&server)
+                .side(Side::Unknown)
+                .local(address)
+                .with("remote", Value::Null),
+        );
     }
     let other_family = match stage.ip {
         Ip::V4 => Ip::V6.loopback_any_port(),
@@ -94,6 +102,51 @@ fn connect_fails(stage: &Stage) -> Result<()> {
     pair.client
         .must_fail(&Command::Connect { fd, address }, libc::EISCONN)?;
     expect_searches_of(stage, &pair);
+    Ok(())
+}
+
+/// connect() to ::1 where IPv6 is switched off looks for no port; one that looked for a port in vain is no such call, nor
+/// is a later one of its socket known to be.
+fn connect_without_ipv6(stage: &Stage) -> Result<()> {
+    stage.about_ports();
+    stage.sysctl("ipv4/ip_local_port_range", "40000 40000")?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let listens_at = server_at(stage, &server, 20_000)?;
+    let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 20_000);
+    let tried = client.tcp_for(address)?;
+    stage.sysctl("ipv6/conf/all/disable_ipv6", "1")?;
+    for fd in [tried, tried, client.tcp_for(address)?] {
+        client.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
+        stage.expect(
+            Expected::no_address("connect")
+                .process(&client)
+                .side(Side::Client)
+                .remote(address)
+                .with("local", Value::Null),
+        );
+    }
+    // By IPv4, where the second finds no port.
+    let fd = client.tcp_for(listens_at)?;
+    client.connect_with(fd, listens_at)?;
+    let Some(IpAddr::V4(v4)) = Some(listens_at.ip()) else {
+        anyhow::bail!("not IPv4: {listens_at}");
+    };
+    let mapped = SocketAddr::new(v4.to_ipv6_mapped().into(), listens_at.port());
+    client.must_fail(
+        &Command::Connect {
+            fd: tried,
+            address: mapped,
+        },
+        libc::EADDRNOTAVAIL,
+    )?;
+    // Its socket has looked for a port now.
+    client.must_fail(
+        &Command::Connect { fd: tried, address },
+        libc::EADDRNOTAVAIL,
+    )?;
+    stage.expect(connecting(&client, listens_at, 0, "ok"));
+    stage.expect(connecting(&client, listens_at, 0, "EADDRNOTAVAIL").with("mapped", json!(true)));
     Ok(())
 }
 

@@ -30,6 +30,8 @@ pub struct DoctorFacts {
     pub overflown: Vec<OverflownListener>,
     /// Listeners at the end that are new since the first sample, and when that was taken.
     pub new_listeners: Option<(Vec<ListenerSample>, Moment)>,
+    /// Listeners that were closed during the measurement.
+    pub ended_listeners: Vec<ListenerSample>,
     /// Processes that no longer run, and when that was seen.
     pub exited: HashMap<ProcessKey, Moment>,
     /// Whether no filter hides events of the checked namespaces: what was not seen did not happen there.
@@ -64,6 +66,7 @@ impl DoctorFacts {
             report,
             namespaces: BTreeMap::new(),
             overflown: Vec::new(),
+            ended_listeners: Vec::new(),
             new_listeners: None,
             exited: HashMap::new(),
             sees_all: !Filter {
@@ -98,6 +101,7 @@ impl DoctorFacts {
     pub fn with_samples(mut self, samples: EndSamples) -> Self {
         self.overflown = samples.overflown;
         self.new_listeners = samples.new_listeners;
+        self.ended_listeners = samples.ended_listeners;
         self.exited = samples.exited;
         self
     }

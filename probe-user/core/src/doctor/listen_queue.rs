@@ -8,7 +8,7 @@ use super::facts::{DoctorFacts, NamespaceFacts};
 use super::finding::{Finding, Severity};
 use super::setting::{SettingChange, SettingName};
 use crate::model::destination::Destination;
-use crate::model::listener::OverflownListener;
+use crate::model::listener::{ListenerSample, OverflownListener};
 use crate::model::pairs::{self, PairCounts};
 
 /// From this part of all connections on clients notice it.
@@ -66,6 +66,9 @@ fn finding(facts: &DoctorFacts, netns: u32, it: &NamespaceFacts) -> Option<Findi
             .map(|listener| of_listener(facts, listener)),
     );
     let resetting = resetting(facts, netns);
+    if listeners.is_empty() {
+        evidence.extend(candidates(facts, netns));
+    }
     if !resetting.is_empty() {
         evidence.push(format!(
             "RSTs sent by listeners: {}",
@@ -120,7 +123,7 @@ fn holders(facts: &DoctorFacts, listener: &OverflownListener) -> String {
     let holders = &listener.now.holders;
     match holders.first() {
         // It has ended since; who acted on that port is known from events.
-        None => match acting(facts, listener).first() {
+        None => match acting(facts, &listener.now).first() {
             Some((name, _)) => name.clone(),
             None => pairs::NOBODY.to_owned(),
         },
@@ -130,11 +133,11 @@ fn holders(facts: &DoctorFacts, listener: &OverflownListener) -> String {
 }
 
 /// The processes that closed or reset connections of a listener's port.
-fn acting(facts: &DoctorFacts, listener: &OverflownListener) -> Vec<(String, u64)> {
-    let port = Destination::LocalPort(listener.now.local.port());
+fn acting(facts: &DoctorFacts, listener: &ListenerSample) -> Vec<(String, u64)> {
+    let port = Destination::LocalPort(listener.local.port());
     facts.processes(
         |row| {
-            row.netns == listener.now.netns
+            row.netns == listener.netns
                 && row.side == Side::Server
                 && row.destination == port
                 && row.process.is_some()
@@ -153,6 +156,45 @@ fn of_listener(facts: &DoctorFacts, listener: &OverflownListener) -> String {
         now.backlog,
         now.queued
     )
+}
+
+/// Which listener it may have been, where none that is still open dropped any.
+fn candidates(facts: &DoctorFacts, netns: u32) -> Option<String> {
+    let ended = facts.ended_listeners.iter().filter(|it| it.netns == netns);
+    let mut ended: Vec<String> = ended
+        .map(|it| match acting(facts, it).first() {
+            Some((name, _)) => format!("{} ({name})", it.local),
+            None => it.local.to_string(),
+        })
+        .collect();
+    ended.sort_unstable();
+    ended.dedup();
+    let (what, names) = if ended.is_empty() {
+        let servers = facts
+            .pairs
+            .iter()
+            .filter(|row| row.netns == netns && row.side == Side::Server && row.process.is_some());
+        let mut servers: Vec<String> = servers
+            .filter_map(|row| {
+                let process = row.process.as_deref()?;
+                let port = row.destination.local()?;
+                Some(format!("{port} ({})", pairs::name(process)))
+            })
+            .collect();
+        servers.sort_unstable();
+        servers.dedup();
+        ("servers that were seen", servers)
+    } else {
+        ("closed by then", ended)
+    };
+    let first = &names[..names.len().min(advice::NAMED)];
+    (!first.is_empty()).then(|| {
+        format!(
+            "no listener that was open at the end had dropped any; {what}: {}{}",
+            first.join(", "),
+            advice::more(names.len())
+        )
+    })
 }
 
 /// The processes whose listeners sent RSTs.
@@ -206,7 +248,6 @@ mod tests {
     use super::super::samples;
     use super::*;
     use crate::event::samples::process;
-    use crate::model::listener::ListenerSample;
 
     #[test]
     fn growth_is_told_and_old_overflows_are_not() {
@@ -266,6 +307,8 @@ mod tests {
         assert!(!finding.do_not[0].contains("tcp_abort_on_overflow"));
         assert_eq!(finding.severity, Severity::Critical);
         // Its process has ended, and had closed connections of that port.
+        let mut ended = facts.overflown[0].now.clone();
+        ended.holders.clear();
         facts.overflown[0].now.holders.clear();
         facts.pairs = vec![samples::pair(Side::Server, "8080", 3, 0)];
         assert!(
@@ -273,5 +316,11 @@ mod tests {
                 .title
                 .starts_with("nginx(7) on 127.0.0.1:8080")
         );
+        // The listener has ended, too, and may have been another one.
+        facts.overflown.clear();
+        let evidence = |facts: &DoctorFacts| check(facts).remove(0).evidence;
+        assert!(evidence(&facts)[1].ends_with("servers that were seen: :8080 (nginx(7))"));
+        facts.ended_listeners = vec![ended];
+        assert!(evidence(&facts)[1].ends_with("closed by then: 127.0.0.1:8080 (nginx(7))"));
     }
 }

@@ -10,6 +10,7 @@ mod bind_before_connect;
 mod bind_pool;
 pub mod budget;
 mod budget_remedy;
+mod by_namespace;
 mod caveats;
 mod churn;
 mod close_wait;
@@ -18,6 +19,7 @@ mod fast_half;
 mod fin_timeout;
 mod linger;
 mod listen_queue;
+mod no_address;
 mod patterns;
 mod port_obstacle;
 mod port_range;
@@ -46,6 +48,7 @@ type Check = fn(&DoctorFacts) -> Vec<Finding>;
 const CHECKS: &[Check] = &[
     budget::check,
     port_taken::check,
+    no_address::check,
     bind_before_connect::check,
     conntrack::check,
     tw_buckets::check,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use twtrace_wire::{PortOp, Side};
 
 use super::advice::NAMED;
+use super::by_namespace;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::port_obstacle::{Obstacle, may_be_chosen, obstacle};
@@ -15,39 +16,19 @@ use crate::model::fixed_port_row::{FixedPortHolder, FixedPortRow};
 use crate::model::pairs;
 use crate::model::port_holders::HolderKind;
 
-/// Maximum number of findings in each namespace.
-const SHOWN: usize = 10;
-
 /// One finding for each namespace, port and command that wants it.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut counted: Vec<(u32, usize)> = Vec::new();
-    for row in &facts.report.fixed_ports {
-        if row.netns_nth < facts.report.last_nth(row.netns) {
-            continue;
-        }
-        let place = counted.iter().position(|(netns, _)| *netns == row.netns);
-        let place = place.unwrap_or_else(|| {
-            counted.push((row.netns, 0));
-            counted.len() - 1
-        });
-        counted[place].1 += 1;
-        if counted[place].1 <= SHOWN {
-            findings.push(finding(facts, row));
-        }
-    }
-    for (netns, count) in counted {
-        let further = count.saturating_sub(SHOWN);
-        let last = findings
-            .iter_mut()
-            .rfind(|finding| finding.figures["netns"] == netns);
-        if let (1.., Some(last)) = (further, last) {
-            last.evidence.push(format!(
+    let rows = facts.report.fixed_ports.iter();
+    by_namespace::findings(
+        rows.filter(|row| row.netns_nth >= facts.report.last_nth(row.netns)),
+        |row| row.netns,
+        |row| finding(facts, row),
+        |further| {
+            format!(
                 "{further} more fixed ports of this namespace were wanted and taken: see fixed_ports of twtrace report --json"
-            ));
-        }
-    }
-    findings
+            )
+        },
+    )
 }
 
 fn finding(facts: &DoctorFacts, row: &FixedPortRow) -> Finding {

@@ -258,7 +258,7 @@ fn many_ports_are_counted() {
         .map(|port| FixedPortRow { port, ..bind() })
         .collect();
     let findings = check(&facts);
-    assert_eq!(findings.len(), SHOWN);
+    assert_eq!(findings.len(), by_namespace::SHOWN);
     assert!(
         findings[9]
             .evidence

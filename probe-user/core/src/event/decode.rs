@@ -16,8 +16,8 @@ use super::kernel_reason::KernelReasons;
 use super::netns_order::NetnsOrder;
 use super::timestamp::Clocks;
 use super::{
-    Abort, Event, EventFacts, Flow, PortAlloc, PortResult, Process, Reset, SocketRange, TimeWait,
-    TimeWaitEnd,
+    Abort, Event, EventFacts, Flow, NoAddress, PortAlloc, PortResult, Process, Reset, SocketRange,
+    TimeWait, TimeWaitEnd,
 };
 
 /// Offset of the kind, in every record.
@@ -106,6 +106,7 @@ impl Decoder {
             | EventKind::Reset
             | EventKind::Abort => self.connection(kind, view(record, kind)?),
             EventKind::PortAlloc => self.port(view(record, kind)?),
+            EventKind::NoAddress => self.no_address(view(record, kind)?),
             EventKind::TimeWaitEnd => self.end(view(record, kind)?),
         }
     }
@@ -137,7 +138,8 @@ impl Decoder {
             EventKind::TimeWait
             | EventKind::TimeWaitOverflow
             | EventKind::PortAlloc
-            | EventKind::TimeWaitEnd => EventFacts::TimeWait(TimeWait {
+            | EventKind::TimeWaitEnd
+            | EventKind::NoAddress => EventFacts::TimeWait(TimeWait {
                 state,
                 from: TcpState::from_code(wire.from).filter(|state| *state != TcpState::Unknown),
                 flow,
@@ -217,14 +219,29 @@ impl Decoder {
                 high: wire.range_high,
             }),
         });
+        Ok(self.call(EventKind::PortAlloc, wire, op, facts))
+    }
+
+    fn no_address(&self, wire: &PortEvent) -> Result<Decoded, DecodeError> {
+        let op = code("op", wire.op, PortOp::from_code)?;
+        let result = PortResult::Failed(Errno(wire.errno));
+        let facts = EventFacts::NoAddress(NoAddress { op, result });
+        Ok(self.call(EventKind::NoAddress, wire, op, facts))
+    }
+
+    /// A call, with the ends that it names.
+    fn call(&self, kind: EventKind, wire: &PortEvent, op: PortOp, facts: EventFacts) -> Decoded {
         let mut event = self.common(
-            EventKind::PortAlloc,
+            kind,
             wire.mono_ns,
             &wire.tuple,
             wire.flags,
             &wire.process,
             facts,
         );
+        if kind == EventKind::NoAddress && op == PortOp::Connect {
+            event.local = None;
+        }
         match op {
             PortOp::Connect => event.side = Side::Client,
             PortOp::Listen => {
@@ -237,14 +254,14 @@ impl Decoder {
                 event.remote = None;
             }
         }
-        Ok(Decoded {
+        Decoded {
             event,
             socket: 0,
             may_be_replaced: false,
             replaces: false,
             waits_apart: false,
             is_acceptor: false,
-        })
+        }
     }
 
     fn common(

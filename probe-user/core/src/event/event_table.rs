@@ -33,6 +33,8 @@ facts! {
     PortAlloc: PortAlloc, since 1, lost by PortAlloc;
     /// `time_wait_end`
     TimeWaitEnd: TimeWaitEnd, since 1, lost by TimeWaitEnd;
+    /// `no_address`
+    NoAddress: NoAddress, since 1, lost by NoAddress;
 }
 
 fields! {
@@ -130,6 +132,16 @@ fields! {
         pub refused_reuse: Option<CountsBy<ReuseRefusal, { ReuseRefusal::COUNT }>>,
         /// The range that a connect() searched instead of the namespace's: IP_LOCAL_PORT_RANGE of its socket.
         pub socket_range: Option<SocketRange>,
+    }
+
+    /// A call that failed before it looked for a port, as this host has no such address: bind() of an address that is not
+    /// local (`local`), or connect() to one (`remote`) without an address to connect from.
+    #[derive(Clone, Debug)]
+    pub struct NoAddress {
+        /// The system call.
+        pub op: PortOp,
+        /// Its result.
+        pub result: PortResult,
     }
 }
 
@@ -234,6 +246,19 @@ impl PortAlloc {
                 .collect();
             details.add(format_args!("TIME_WAITs in the way: {}", reasons.join(" ")));
         }
+    }
+}
+
+impl NoAddress {
+    fn describe(&self, details: &mut Details) {
+        details.add(format_args!("{} {}", self.op.word(), self.result));
+        details.add(format_args!(
+            "{}",
+            match self.op {
+                PortOp::Connect => "no address to connect from",
+                PortOp::Bind | PortOp::Listen => "not an address of this host",
+            }
+        ));
     }
 }
 

@@ -40,7 +40,8 @@ use std::net::SocketAddr;
 use twtrace_wire::{EventKind, Side, Unattributed};
 
 pub use event_table::{
-    Abort, EventFacts, Flow, PortAlloc, PortResult, Reset, SocketRange, TimeWait, TimeWaitEnd,
+    Abort, EventFacts, Flow, NoAddress, PortAlloc, PortResult, Reset, SocketRange, TimeWait,
+    TimeWaitEnd,
 };
 pub use lost::{Lost, LostBy};
 pub use process::Process;

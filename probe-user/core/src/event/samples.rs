@@ -65,6 +65,7 @@ pub fn all() -> Vec<Event> {
         abort(),
         port_alloc(),
         time_wait_end(),
+        no_address(),
     ];
     assert_eq!(all.len(), EventKind::COUNT);
     all.into()
@@ -122,6 +123,21 @@ pub fn time_wait_end() -> Event {
             inferred: false,
         }),
     )
+}
+
+/// A bind() of an address that the host lacks.
+pub fn no_address() -> Event {
+    Event {
+        remote: None,
+        side: Side::Unknown,
+        ..event(
+            EventKind::NoAddress,
+            EventFacts::NoAddress(NoAddress {
+                op: PortOp::Bind,
+                result: PortResult::Failed(Errno(99)),
+            }),
+        )
+    }
 }
 
 /// A connect() that found no free port.

@@ -27,6 +27,27 @@ pub const FINDINGS: &[(&str, Text)] = &[
         ),
     ),
     (
+        "no_address",
+        Text::new(
+            "A call failed since this host lacks an address",
+            "bind() of an address that no interface of the network namespace has, or connect() by IPv6 without an address \
+             to connect from: both fail with EADDRNOTAVAIL before the kernel looks for a port. No pool of ports is full.",
+        )
+        .why(
+            "A wrong address in a configuration, or one that is now on another host (a virtual IP) or in another \
+             network namespace. Or IPv6 is switched off, and the program tries ::1 or localhost. Many programs go on with \
+             127.0.0.1 then, and some runtimes only test the host: this is a notice.",
+        )
+        .to_do(
+            "`ip -brief address` in that namespace shows what it has. Correct the address, or add it. For virtual IPs set \
+             net.ipv4.ip_nonlocal_bind=1. For ::1 use 127.0.0.1, or switch IPv6 on.",
+        )
+        .do_not(
+            "widen ip_local_port_range or set tcp_tw_reuse for it: connect() has the same error if no port is left, and \
+             these are for that.",
+        ),
+    ),
+    (
         "budget_full",
         Text::new(
             "No local port of a pool is free",

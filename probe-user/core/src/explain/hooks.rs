@@ -37,6 +37,11 @@ pub const fn capability(question: Question) -> Text {
             "Which calls allocate a port, how long that takes, and if it fails. Why a TIME_WAIT was not reused needs \
              fentry or kprobes.",
         ),
+        Question::NoAddress => Text::new(
+            "Calls for an address that the host lacks",
+            "bind() and connect() that fail with EADDRNOTAVAIL before they look for a port. They need fentry or system \
+             calls.",
+        ),
         Question::Descendants => Text::new(
             "Processes that a traced command starts",
             "Needed only for `-- COMMAND`.",
@@ -112,6 +117,12 @@ pub const fn event(kind: EventKind) -> Text {
             "A port allocation failed or was slow",
             "bind(), listen() or connect() needed a local port, and failed or took --slow-port or longer.",
         ),
+        EventKind::NoAddress => Text::new(
+            "A call failed: this host has no such address",
+            "bind() of an address that is not local, or connect() without an address to connect from, failed with \
+             EADDRNOTAVAIL. No port was looked for, and none is missing.",
+        )
+        .to_do("See `no_address`."),
         EventKind::TimeWaitEnd => Text::new(
             "A TIME_WAIT ended",
             "The field `cause` says how, `age_ns` how old it was. The process is the one that created it.",

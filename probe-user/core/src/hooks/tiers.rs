@@ -32,13 +32,15 @@ pub enum Question {
     ResetWithoutSocket,
     /// Ephemeral port allocation.
     Port,
+    /// Calls that fail for want of an address on this host, before they look for a port.
+    NoAddress,
     /// Which processes a command and its children start; needed only if a command is followed.
     Descendants,
 }
 
 impl Question {
     /// Every capability.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::State,
         Self::Accept,
         Self::TimeWait,
@@ -46,6 +48,7 @@ impl Question {
         Self::Reset,
         Self::ResetWithoutSocket,
         Self::Port,
+        Self::NoAddress,
         Self::Descendants,
     ];
 
@@ -59,6 +62,7 @@ impl Question {
             Self::Reset => "reset",
             Self::ResetWithoutSocket => "reset_without_socket",
             Self::Port => "port",
+            Self::NoAddress => "no_address",
             Self::Descendants => "descendants",
         }
     }

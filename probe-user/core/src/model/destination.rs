@@ -110,7 +110,7 @@ fn is_port_failure(event: &Event) -> bool {
 }
 
 /// The destination that an event counts for; `None` if it does not count. Of port allocations, only those count that
-/// failed or found a TIME_WAIT; of ends of TIME_WAITs, only those by reuse.
+/// failed or found a TIME_WAIT; of ends of TIME_WAITs, only those by reuse. Of calls without an address, none.
 pub fn towards(event: &Event) -> Option<(Side, Destination)> {
     let mut reuse = Reuse::default();
     reuse.add(event);
@@ -118,6 +118,7 @@ pub fn towards(event: &Event) -> Option<(Side, Destination)> {
     match &event.facts {
         EventFacts::PortAlloc(_) if !is_port_failure(event) && reuse.is_empty() => return None,
         EventFacts::TimeWaitEnd(_) if reuse.is_empty() => return None,
+        EventFacts::NoAddress(_) => return None,
         // The process that connects is the client, whichever process created the TIME_WAIT.
         EventFacts::TimeWaitEnd(_) => side = Side::Client,
         _ => {}

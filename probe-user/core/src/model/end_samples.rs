@@ -14,6 +14,8 @@ pub struct EndSamples {
     pub overflown: Vec<OverflownListener>,
     /// Listeners at the end that are new since the first sample, and when that was taken.
     pub new_listeners: Option<(Vec<ListenerSample>, Moment)>,
+    /// Listeners of the first sample that were closed by the end.
+    pub ended_listeners: Vec<ListenerSample>,
     /// Processes that no longer run, and when that was seen.
     pub exited: HashMap<ProcessKey, Moment>,
 }

@@ -151,6 +151,8 @@ impl Losses<'_> {
             LostBy::Probe(Probe::ProcessMap) if self.by_totals => vec![Processes, RefusedReuse],
             LostBy::Probe(Probe::PortMap) if self.by_totals => vec![Processes],
             LostBy::Probe(Probe::TimeWaitEnd) => vec![Destinations, Ends],
+            // These events are in no such figure.
+            LostBy::Probe(Probe::NoAddress) => return vec![],
             lost if lost.is_event() => vec![Destinations],
             // Figures of the audit, and of stacks.
             _ => vec![],
@@ -169,6 +171,7 @@ fn missing_from(question: Question) -> &'static [FigureSet] {
         Question::Accept => &[Processes],
         Question::TimeWaitEnd => &[Processes, Destinations, RefusedReuse, Ends],
         Question::Port => &[Processes, Destinations, RefusedReuse],
+        Question::NoAddress => &[],
         Question::State
         | Question::TimeWait
         | Question::Reset

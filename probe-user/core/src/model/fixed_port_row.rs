@@ -75,7 +75,7 @@ pub struct FixedPortHolder {
     pub shared_by: u64,
     /// Why no process is known.
     pub unattributed: Option<NoPortHolder>,
-    /// Which end they were: only for TIME_WAITs that were seen when they were created.
+    /// Which end they are or were: of TIME_WAITs that were seen when they were created, and of a port that connect() chose.
     #[serde(serialize_with = "words::serialize")]
     #[schemars(with = "crate::event::schema::WordOf<Side>")]
     pub side: Side,

@@ -20,6 +20,7 @@ pub mod inferred_ends;
 pub mod listener;
 pub mod lives;
 pub mod memory;
+pub mod missing_addresses;
 pub mod namespace;
 pub mod netns_name;
 pub mod notable;
@@ -103,8 +104,11 @@ impl Model {
         }
     }
 
-    /// Counts an event.
+    /// Counts an event. Calls without an address are in no figure of processes.
     pub fn apply(&mut self, event: &Event) {
+        if matches!(event.facts, EventFacts::NoAddress(_)) {
+            return;
+        }
         let (key, seen) = self.with_room(event.answerable().key());
         if key.tgid != 0
             && let Some(process) = &event.process

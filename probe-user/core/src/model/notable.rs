@@ -5,7 +5,7 @@ use twtrace_wire::{EventKind, ResetDirection};
 use crate::event::{Event, EventFacts, PortResult};
 
 /// Number of kinds, each of which has a share of its own.
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 
 /// Why an event is notable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,7 @@ enum NotableKind {
     ResetReceived,
     Abort,
     Overflow,
+    NoAddress,
 }
 
 impl NotableKind {
@@ -31,6 +32,7 @@ impl NotableKind {
                 ResetDirection::Received => Self::ResetReceived,
             }),
             EventFacts::Abort(_) => Some(Self::Abort),
+            EventFacts::NoAddress(_) => Some(Self::NoAddress),
             EventFacts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
                 Some(Self::Overflow)
             }
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_kind_leaves_room_for_others() {
-        let mut notable = Notable::new(60, 0);
+        let mut notable = Notable::new(70, 0);
         for mono_ns in 0..1_000 {
             notable.add(&at(samples::reset(), mono_ns));
         }
@@ -158,7 +160,7 @@ mod tests {
         let kept = notable.take();
         let aborts = |event: &&Event| matches!(event.facts, EventFacts::Abort(_));
         assert_eq!(kept.events.iter().filter(aborts).count(), 10);
-        assert_eq!((kept.events.len(), kept.left_out), (60, 960));
+        assert_eq!((kept.events.len(), kept.left_out), (70, 950));
         assert_eq!(kept.events[0].mono_ns, 0);
         assert!(kept.events.is_sorted_by_key(|event| event.mono_ns));
     }

@@ -93,7 +93,7 @@ impl PackedPair {
                     _ => {}
                 }
             }
-            EventFacts::TimeWaitEnd(_) => {}
+            EventFacts::TimeWaitEnd(_) | EventFacts::NoAddress(_) => {}
         }
     }
 
@@ -141,7 +141,7 @@ fn counts(event: &Event) -> bool {
             reuse.add(event);
             !reuse.is_empty() || failed_call(facts).is_some()
         }
-        EventFacts::TimeWaitEnd(_) => false,
+        EventFacts::TimeWaitEnd(_) | EventFacts::NoAddress(_) => false,
     }
 }
 

@@ -44,7 +44,7 @@ pub struct PortHolder {
     pub v6only: bool,
     /// Time until a TIME_WAIT ends, nanoseconds.
     pub left_ns: Option<u64>,
-    /// Which end it was, for a TIME_WAIT that was seen when it was created.
+    /// Which end it is or was, of a TIME_WAIT that was seen when it was created, or of a port that connect() chose.
     #[serde(with = "words")]
     pub side: Side,
     /// The processes that have it open; for a TIME_WAIT, the one that created it.
@@ -54,6 +54,23 @@ pub struct PortHolder {
     pub further_processes: u64,
     /// Why there is none.
     pub unattributed: Option<NoPortHolder>,
+}
+
+impl PortHolders {
+    /// The port does not belong to a bind() in the kernel's table of ports: connect() chose it, and its connections are those
+    /// of clients. A listener or bound socket may share such a port with them: then they may be either.
+    pub fn are_of_connect(&mut self) {
+        let is_connected =
+            |it: &PortHolder| matches!(it.kind, HolderKind::Connection | HolderKind::TimeWait);
+        if self.further > 0 || !self.sockets.iter().all(is_connected) {
+            return;
+        }
+        for socket in &mut self.sockets {
+            if socket.side == Side::Unknown {
+                socket.side = Side::Client;
+            }
+        }
+    }
 }
 
 /// What a socket is to others that want its port.
@@ -154,6 +171,40 @@ pub fn overlap(one: IpAddr, is_v6only: bool, other: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_of_a_port_that_connect_chose_are_those_of_clients() {
+        let socket = |kind, side| PortHolder {
+            kind,
+            state: TcpState::Established,
+            local: "127.0.0.1:40000".parse().unwrap(),
+            remote: "127.0.0.1:80".parse().unwrap(),
+            v6only: false,
+            left_ns: None,
+            side,
+            processes: Vec::new(),
+            further_processes: 0,
+            unattributed: None,
+        };
+        let sides = |sockets: Vec<PortHolder>, further| {
+            let mut holders = PortHolders {
+                netns: 1,
+                port: 40_000,
+                sockets,
+                further,
+                why: None,
+            };
+            holders.are_of_connect();
+            let sockets = holders.sockets.iter();
+            sockets.map(|it| it.side).collect::<Vec<_>>()
+        };
+        let open = || socket(HolderKind::Connection, Side::Unknown);
+        let seen = || socket(HolderKind::TimeWait, Side::Server);
+        assert_eq!(sides(vec![open(), seen()], 0), [Side::Client, Side::Server]);
+        assert_eq!(sides(vec![open()], 1), [Side::Unknown]);
+        let bound = socket(HolderKind::Bound, Side::Unknown);
+        assert_eq!(sides(vec![bound, open()], 0), [Side::Unknown; 2]);
+    }
 
     #[test]
     fn addresses_compete_if_one_covers_the_other() {

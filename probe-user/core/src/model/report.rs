@@ -12,6 +12,7 @@ use super::destinations::DestinationRow;
 use super::exactness::Inexact;
 use super::fixed_port_row::FixedPortRow;
 use super::memory::Memory;
+use super::missing_addresses::MissingAddressRow;
 use super::namespace::NamespaceSamples;
 use super::pairs::PairRow;
 use super::stacks::StackRow;
@@ -66,6 +67,10 @@ pub struct Report {
     pub fixed_ports: Vec<FixedPortRow>,
     /// Such calls without a row in `fixed_ports`: these have a maximum number.
     pub fixed_ports_left_out: u64,
+    /// Calls that failed since this host lacks an address. A history does not keep them.
+    pub missing_addresses: Vec<MissingAddressRow>,
+    /// Such calls without a row in `missing_addresses`: these have a maximum number.
+    pub missing_addresses_left_out: u64,
     /// Connections in CLOSE_WAIT when tracing ended, by process and destination.
     pub close_wait: Vec<CloseWaitRow>,
     /// Namespaces that could not be scanned for them.

@@ -131,6 +131,8 @@ fn report() -> Report {
         netns_names: Vec::new(),
         fixed_ports: vec![],
         fixed_ports_left_out: 0,
+        missing_addresses: vec![],
+        missing_addresses_left_out: 0,
         unscanned: vec![UnscannedRow {
             netns: 43,
             why: "not allowed".into(),

@@ -185,6 +185,8 @@ pub fn sample(second: u64) -> ReportSample {
             close_wait: vec![],
             fixed_ports: vec![],
             fixed_ports_left_out: 0,
+            missing_addresses: vec![],
+            missing_addresses_left_out: 0,
             unscanned: vec![],
             netns_names: vec![],
             stacks: None,

@@ -89,6 +89,7 @@ impl Towards {
             }
             // It was counted when it was created.
             EventFacts::TimeWaitEnd(_) => return,
+            EventFacts::NoAddress(_) => return,
             _ => {}
         }
         let key = (event.answerable().key(), destination_of(event));

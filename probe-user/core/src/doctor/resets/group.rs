@@ -118,26 +118,48 @@ impl Group<'_> {
         processes(rows.map(|row| (row.process.as_deref(), number(&row.counts))))
     }
 
-    /// Connections that ended here, as far as they were seen. Those that the peer closed first were not.
+    /// Connections that certainly ended here. Those that the peer closed first were not seen.
+    ///
+    /// A RST that nobody here received may have met the TIME_WAIT of a client here: then both are of one connection.
     pub fn ended(&self) -> u64 {
-        let deaths = &self.counts.deaths;
-        let late = self.sent(ResetReason::DataAfterClose);
-        // A connection that was closed here first may be counted as a TIME_WAIT and as late data.
-        let closed = self.counts.time_wait.max(late);
+        let sent = self.sent_on_connections();
+        let received_here = self.counts.patterns.received_here().min(sent);
+        let of_either = self.closed_by_local_clients.max(sent - received_here);
+        self.otherwise_ended()
+            .saturating_add(received_here)
+            .saturating_add(of_either)
+    }
+
+    /// The same, if none of them met a TIME_WAIT.
+    pub fn ended_at_most(&self) -> u64 {
+        self.otherwise_ended()
+            .saturating_add(self.sent_on_connections())
+            .saturating_add(self.closed_by_local_clients)
+    }
+
+    /// RSTs sent on connections that this end had not closed before.
+    fn sent_on_connections(&self) -> u64 {
         // These are for no connection, or for one that has ended before, often by a RST.
         let of_listeners = self.counts.patterns.of_listeners();
-        [
-            self.closed_by_local_clients,
-            deaths
-                .reset_sent
-                .total()
-                .saturating_sub(late)
-                .saturating_sub(of_listeners),
-            deaths.reset_received.total(),
-            deaths.abort.total(),
-        ]
-        .into_iter()
-        .fold(closed, u64::saturating_add)
+        let deaths = &self.counts.deaths;
+        deaths
+            .reset_sent
+            .total()
+            .saturating_sub(self.sent(ResetReason::DataAfterClose))
+            .saturating_sub(of_listeners)
+    }
+
+    /// Connections that ended by other means than such a RST.
+    fn otherwise_ended(&self) -> u64 {
+        let deaths = &self.counts.deaths;
+        // A connection that was closed here first may be counted as a TIME_WAIT and as late data.
+        let closed = self
+            .counts
+            .time_wait
+            .max(self.sent(ResetReason::DataAfterClose));
+        closed
+            .saturating_add(deaths.reset_received.total())
+            .saturating_add(deaths.abort.total())
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Share {
     failed: u64,
     /// Connections that were seen to end.
     at_least: u64,
+    /// The same, if each event is of another connection.
+    seen: u64,
     /// Connections of the side in the namespace: those that existed when counting began, and those opened since.
     at_most: Option<u64>,
 }
@@ -36,13 +38,14 @@ impl Share {
         Self {
             failed,
             at_least,
+            seen: group.ended_at_most().max(at_least),
             at_most,
         }
     }
 
     /// The least part that failed.
     fn low(self) -> f64 {
-        self.failed as f64 / self.at_most.unwrap_or(self.at_least).max(1) as f64
+        self.failed as f64 / self.at_most.unwrap_or(self.seen).max(1) as f64
     }
 
     /// The greatest.

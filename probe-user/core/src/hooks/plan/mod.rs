@@ -1,6 +1,7 @@
 //! The tier table: for each capability the hooks that can provide it, best first.
 
 mod descendants;
+mod no_address;
 mod port;
 mod recovery;
 mod reset;
@@ -57,8 +58,12 @@ pub enum Condition {
     SendResetArguments(usize),
     /// This function takes this many arguments.
     Arguments(&'static str, usize),
+    /// BTF does not have this function.
+    Without(&'static str),
     /// Births are seen through the timer of the mini-socket.
     BirthsByTimer,
+    /// Port allocations are seen through their system calls.
+    PortsBySyscall,
     /// kallsyms shows `tw_timer_handler`.
     TimerHandlerKnown,
     /// The tracepoint of this tier provides resets of full sockets, and also reports those without a full socket.
@@ -69,7 +74,7 @@ impl Condition {
     /// The kernel function that it looks up in BTF.
     pub fn function(self) -> Option<&'static str> {
         match self {
-            Self::Arguments(function, _) => Some(function),
+            Self::Arguments(function, _) | Self::Without(function) => Some(function),
             _ => None,
         }
     }
@@ -149,6 +154,7 @@ pub const PLANS: &[Plan] = &[
     reset::RESET_WITHOUT_SOCKET,
     state_changes::STATE,
     state_changes::ACCEPT,
+    no_address::NO_ADDRESS,
     descendants::DESCENDANTS,
 ];
 

@@ -35,6 +35,7 @@ fn rows_of(sockets: &[Socket], sysctls: &PortSysctls, evidence: &Evidence) -> Ve
         start: Some(&ClientSockets::default()),
         end: Ok(&snapshot(sockets, sysctls)),
         lasted_ns: TEN_S,
+        counted_ns: TEN_S,
     };
     let mut rows = all_rows(&namespace, evidence);
     row::sort(&mut rows);
@@ -100,6 +101,7 @@ fn ports_of_bind_are_no_capacity_of_connect_where_they_are_known() {
             start: Some(&ClientSockets::default()),
             end: Ok(end),
             lasted_ns: TEN_S,
+            counted_ns: TEN_S,
         };
         let [row] = &all_rows(&namespace, &Evidence::default())[..] else {
             panic!("not one budget");
@@ -193,6 +195,7 @@ fn what_is_not_known_is_said() {
         start: None,
         end: Err("it came later"),
         lasted_ns: TEN_S,
+        counted_ns: TEN_S,
     };
     let rows = all_rows(&namespace, &evidence);
     assert_eq!((rows[0].failures, rows[0].capacity), (1, None));

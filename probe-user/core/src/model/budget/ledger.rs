@@ -38,6 +38,8 @@ pub struct Ledger {
     has_evidence: bool,
     /// Only a part of a recording is read.
     is_excerpt: bool,
+    /// Since when TIME_WAITs are counted, CLOCK_MONOTONIC in nanoseconds; `None`: since the start of rates.
+    counted_since_ns: Option<u64>,
     start: Option<(HashMap<u32, ClientSockets>, u64)>,
     end: Option<(SocketSamples, u64)>,
     live_by: Vec<PoolHolders>,
@@ -55,11 +57,20 @@ pub struct Budgets {
 }
 
 impl Ledger {
+    /// Counts TIME_WAITs from this time on, CLOCK_MONOTONIC in nanoseconds: before the first sample.
+    pub fn counting_since(mono_ns: u64) -> Self {
+        Self {
+            counted_since_ns: Some(mono_ns),
+            ..Self::default()
+        }
+    }
+
     /// For a part of a recording: what was summed up between two samples may be from outside of it, so failures are those
     /// of its own events.
     pub fn of_excerpt(self) -> Self {
         Self {
             is_excerpt: true,
+            counted_since_ns: None,
             ..self
         }
     }
@@ -108,6 +119,7 @@ impl Ledger {
         if let Some((samples, mono_ns)) = self.end.take() {
             self.start = Some((sockets(samples), mono_ns));
             self.evidence.forget_made();
+            self.counted_since_ns = None;
         }
     }
 
@@ -117,8 +129,9 @@ impl Ledger {
     }
 
     /// The pools that the filter shows: by namespace, source and destination. They are not known by process, as
-    /// TIME_WAITs have none. Empty without a second sample.
-    pub fn budgets(&self, filter: &Filter) -> Budgets {
+    /// TIME_WAITs have none. Empty without a second sample. `until_ns`: the time of the latest event that was noted,
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub fn budgets(&self, filter: &Filter, until_ns: u64) -> Budgets {
         let (Some((start, start_ns)), Some((end, end_ns))) = (&self.start, &self.end) else {
             return Budgets::default();
         };
@@ -143,6 +156,9 @@ impl Ledger {
                     .map(|sample| &sample.sockets)
                     .map_err(|_| why),
                 lasted_ns: end_ns.saturating_sub(*start_ns),
+                counted_ns: until_ns
+                    .max(*end_ns)
+                    .saturating_sub(self.counted_since_ns.unwrap_or(*start_ns)),
             };
             each_row(&namespace, &self.evidence, &mut |row| {
                 if is_shown(&row, filter) {
@@ -224,7 +240,7 @@ mod tests {
         failure.netns = Some(7);
         ledger.note(&failure);
         ledger.sample(SocketSamples::new(), 2);
-        let budgets = ledger.budgets(&Filter::default());
+        let budgets = ledger.budgets(&Filter::default(), 2);
         let row = budgets.rows.iter().find(|row| row.netns == 7).unwrap();
         assert_eq!((row.failures, row.capacity), (1, None));
         assert!(budgets.unknown.iter().any(|row| row.netns == 7));
@@ -242,7 +258,7 @@ mod tests {
         ledger.note(&failure);
         ledger.sample(SocketSamples::new(), 1);
         ledger.sample(SocketSamples::new(), 2);
-        let budgets = ledger.budgets(&Filter::default());
+        let budgets = ledger.budgets(&Filter::default(), 2);
         assert_eq!((budgets.rows.len(), budgets.rows[0].failures), (1, 2));
     }
 
@@ -262,7 +278,7 @@ mod tests {
         ledger.take_evidence(all(1));
         ledger.sample(SocketSamples::new(), 1);
         ledger.sample(SocketSamples::new(), 2);
-        let budgets = ledger.budgets(&Filter::default());
+        let budgets = ledger.budgets(&Filter::default(), 2);
         assert_eq!((budgets.rows.len(), budgets.rows[0].failures), (1, 2));
     }
 
@@ -271,6 +287,6 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.note(&crate::event::samples::port_alloc());
         ledger.sample(SocketSamples::new(), 1);
-        assert!(ledger.budgets(&Filter::default()).rows.is_empty());
+        assert!(ledger.budgets(&Filter::default(), 2).rows.is_empty());
     }
 }

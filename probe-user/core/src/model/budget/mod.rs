@@ -47,6 +47,8 @@ pub struct NamespacePorts<'a> {
     pub end: Result<&'a ClientSockets, &'a str>,
     /// Time between both, nanoseconds.
     pub lasted_ns: u64,
+    /// Time in which events were counted, nanoseconds: a little longer.
+    pub counted_ns: u64,
 }
 
 /// A row of which only the data of events is known.

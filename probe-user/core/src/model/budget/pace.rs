@@ -29,6 +29,8 @@ pub struct MeasuredPace {
 pub struct ObservedSpan {
     /// Length, nanoseconds.
     pub lasted_ns: u64,
+    /// Length of the time that `made` is of, nanoseconds: events are counted before the first snapshot and after the last.
+    pub counted_ns: u64,
     /// How long a TIME_WAIT lives there, nanoseconds; not 0.
     pub time_wait_ns: u64,
 }
@@ -47,6 +49,7 @@ impl MeasuredPace {
     ) -> Self {
         let ObservedSpan {
             lasted_ns,
+            counted_ns,
             time_wait_ns,
         } = span;
         let lasted_s = seconds(lasted_ns.max(1));
@@ -71,7 +74,7 @@ impl MeasuredPace {
             .collect();
         let late = new.iter().filter(|age_ns| **age_ns <= window_ns / 2);
         let (new, late) = (new.len(), late.count());
-        let counted_per_s = made.map_or(0.0, |made| made as f64 / lasted_s);
+        let counted_per_s = made.map_or(0.0, |made| made as f64 / seconds(counted_ns.max(1)));
         let made_per_s = f64::max(new as f64 / seconds(window_ns), counted_per_s);
         let made_lately_per_s = if new >= SOME && late * MOST < new {
             late as f64 / seconds(window_ns / 2).max(f64::MIN_POSITIVE)
@@ -163,6 +166,7 @@ mod tests {
     fn span(lasted_ns: u64) -> ObservedSpan {
         ObservedSpan {
             lasted_ns,
+            counted_ns: lasted_ns,
             time_wait_ns: TIME_WAIT_NS,
         }
     }
@@ -176,6 +180,17 @@ mod tests {
         assert_eq!(measured.made_per_s, 0.3);
         assert!((measured.ended_per_s - 0.1).abs() < 1e-9);
         assert_eq!(measured.live_growth_per_s, 0.0);
+    }
+
+    /// Events are counted for a little longer than the time between the snapshots.
+    #[test]
+    fn counted_time_waits_are_of_the_time_in_which_they_were_counted() {
+        let span = ObservedSpan {
+            counted_ns: TEN_S + TEN_S / 4,
+            ..span(TEN_S)
+        };
+        let measured = MeasuredPace::between(&[], &[], span, Some(1_000));
+        assert_eq!(measured.made_per_s, 80.0);
     }
 
     #[test]
@@ -262,7 +277,7 @@ mod tests {
                     .collect()
             };
             let lasted_ns = lasted_s * SECOND_NS;
-            let span = ObservedSpan { lasted_ns, time_wait_ns };
+            let span = ObservedSpan { lasted_ns, counted_ns: lasted_ns, time_wait_ns };
             let measured = MeasuredPace::between(&held_at(before_s), &held_at(before_s + lasted_s), span, None);
             // The oldest one ends exactly at the time of the second snapshot.
             let unsure = if lasted_s < time_wait_s { 0.0 } else { 1.0 / time_wait_s as f64 };

@@ -145,6 +145,7 @@ impl<'a> NamespaceView<'a> {
             use_.held,
             ObservedSpan {
                 lasted_ns: self.namespace.lasted_ns,
+                counted_ns: self.namespace.counted_ns,
                 time_wait_ns: self.sysctls.time_wait_ns(),
             },
             made,

@@ -144,6 +144,16 @@ impl ResetPatterns {
         self.0.iter().map(|pattern| pattern.of_listener).sum()
     }
 
+    /// RSTs sent on connections that this end had not closed before and received by a full socket on this host, as far as
+    /// known.
+    pub fn received_here(&self) -> u64 {
+        let sent = self.0.iter().filter(|it| {
+            it.direction == ResetDirection::Sent && it.reason != ResetReason::DataAfterClose
+        });
+        sent.map(|it| it.matched.saturating_sub(it.of_listener))
+            .sum()
+    }
+
     /// A number of the RSTs that were sent for a reason; 0 if there are none.
     pub fn of_sent(&self, reason: ResetReason, number: impl Fn(&ResetPattern) -> u64) -> u64 {
         self.of(ResetDirection::Sent, reason).map_or(0, number)

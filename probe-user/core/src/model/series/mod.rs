@@ -98,7 +98,7 @@ impl Series {
             lost: BTreeMap::new(),
             recursion_misses: None,
             forgotten: 0,
-            ledger: Ledger::default(),
+            ledger: Ledger::counting_since(tracing_start.at.mono_ns),
             gauges: Gauges::default(),
             tracing_start: tracing_start.clone(),
         }
@@ -116,6 +116,9 @@ impl Series {
 
     /// Counts an event that passes the filter.
     pub fn event(&mut self, event: &Event) {
+        if matches!(event.facts, EventFacts::NoAddress(_)) {
+            return;
+        }
         if let Some(towards) = towards(event) {
             self.destinations.count(towards, 1, |done| done.add(event));
             // The end of a TIME_WAIT is no act of the process that created it.
@@ -152,7 +155,7 @@ impl Series {
             ObservationData::Sockets(samples) => {
                 self.ledger.rotate();
                 self.ledger.sample(samples.clone(), observation.at.mono_ns);
-                let budgets = self.ledger.budgets(&self.filter);
+                let budgets = self.ledger.budgets(&self.filter, observation.at.mono_ns);
                 self.gauges.budgets(budgets, self.limits);
             }
             ObservationData::Namespaces(samples) => {

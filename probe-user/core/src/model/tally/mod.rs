@@ -15,6 +15,7 @@ use super::exited::Exited;
 use super::fixed_ports::FixedPorts;
 use super::listener::{self, ListenerSample, OverflownListener};
 use super::memory::CacheRow;
+use super::missing_addresses::MissingAddresses;
 use super::observation::{CloseWait, KernelTotals, Observation, ObservationData};
 use super::pairs::Pairs;
 use super::report::MissRow;
@@ -60,6 +61,7 @@ pub struct Tally {
     names: BTreeMap<u32, NetnsName>,
     latest_names: Vec<NetnsName>,
     fixed_ports: FixedPorts,
+    missing_addresses: MissingAddresses,
     close_wait: CloseWait,
     /// The first sample of CLOSE_WAIT in the interval, and when it and the latest one were taken.
     close_wait_before: Option<(CloseWait, Moment)>,
@@ -87,10 +89,10 @@ impl Tally {
             model: Self::model(&tracing_start, &filter),
             latest: tracing_start.at,
             timeline: Timeline::new(tracing_start.at.mono_ns, tracing_start.at.ts),
+            ledger: Ledger::counting_since(tracing_start.at.mono_ns),
             tracing_start,
             filter,
             pairs: Pairs::default(),
-            ledger: Ledger::default(),
             has_recent_rates: false,
             is_excerpt: false,
             is_sampled_before: false,
@@ -98,6 +100,7 @@ impl Tally {
             names: BTreeMap::new(),
             latest_names: Vec::new(),
             fixed_ports: FixedPorts::default(),
+            missing_addresses: MissingAddresses::default(),
             close_wait: CloseWait::default(),
             close_wait_before: None,
             close_wait_at: None,
@@ -213,6 +216,7 @@ impl Tally {
         self.model.apply(event);
         self.pairs.apply(event);
         self.fixed_ports.apply(event);
+        self.missing_addresses.apply(event);
         self.timeline.apply(event);
     }
 
@@ -330,6 +334,7 @@ impl Tally {
         EndSamples {
             overflown: self.overflown_listeners(),
             new_listeners: self.new_listeners(),
+            ended_listeners: self.ended_listeners(),
             exited: self.exited.all().clone(),
         }
     }
@@ -350,6 +355,26 @@ impl Tally {
                 && !known.contains(&(it.netns, it.cookie))
         });
         Some((new, at))
+    }
+
+    /// Listeners of the first sample that the latest one does not have.
+    fn ended_listeners(&self) -> Vec<ListenerSample> {
+        let Some((before, _)) = &self.close_wait_before else {
+            return Vec::new();
+        };
+        let is_unscanned = |netns| {
+            let mut unscanned = self.close_wait.unscanned.iter();
+            unscanned.any(|row| row.netns == netns)
+        };
+        let listeners = self.close_wait.listeners.iter();
+        let open: HashSet<(u32, u64)> = listeners.map(|it| (it.netns, it.cookie)).collect();
+        let mut ended = before.listeners.clone();
+        ended.retain(|it| {
+            self.filter.shows_netns(it.netns)
+                && !is_unscanned(it.netns)
+                && !open.contains(&(it.netns, it.cookie))
+        });
+        ended
     }
 
     /// The rows by process, as sums that can be added up.

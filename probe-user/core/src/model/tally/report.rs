@@ -18,13 +18,16 @@ use crate::model::stacks::StackRow;
 impl Tally {
     /// The report up to the latest time.
     pub fn report(&self) -> Report {
-        self.report_with(self.ledger.budgets(&self.filter), self.pairs.rows())
+        self.report_with(
+            self.ledger.budgets(&self.filter, self.latest.mono_ns),
+            self.pairs.rows(),
+        )
     }
 
     /// The same if nothing else is needed afterwards: the sources of rows are freed before further rows are built.
     pub fn into_report(mut self) -> Report {
         let pairs = std::mem::take(&mut self.pairs).rows();
-        let budgets = self.ledger.budgets(&self.filter);
+        let budgets = self.ledger.budgets(&self.filter, self.latest.mono_ns);
         self.ledger = Ledger::default();
         self.report_with(budgets, pairs)
     }
@@ -79,6 +82,8 @@ impl Tally {
             ),
             fixed_ports: self.fixed_ports.rows(),
             fixed_ports_left_out: self.fixed_ports.left_out(),
+            missing_addresses: self.missing_addresses.rows(),
+            missing_addresses_left_out: self.missing_addresses.left_out(),
             unscanned: self.close_wait.unscanned.clone(),
             netns_names: self.names.values().cloned().collect(),
             stacks: self.stacks(),

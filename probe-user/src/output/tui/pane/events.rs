@@ -106,6 +106,7 @@ fn style(app: &App, event: &Event) -> Style {
     match (&event.facts, event.event) {
         (_, EventKind::TimeWaitOverflow) => app.theme.bad(),
         (EventFacts::PortAlloc(facts), _) if facts.result != PortResult::Ok => app.theme.bad(),
+        (EventFacts::NoAddress(_), _) => app.theme.bad(),
         (EventFacts::PortAlloc(_), _) => app.theme.port(),
         (EventFacts::TimeWait(_), _) => app.theme.time_wait(),
         (EventFacts::TimeWaitEnd(_), _) => app.theme.dim(),
