@@ -10,6 +10,8 @@ use twtrace_core::model::counts::{Counts, Deaths};
 use twtrace_core::model::reuse::Reuse;
 use twtrace_wire::{LATENCY_BUCKETS, PortTotals, bucket_lower_bound_ns, bucket_of_ns};
 
+use super::guard::Allowance;
+
 /// A namespace as one number: above 2^32 if others had its number before it.
 pub fn netns_cell(netns: u32, nth: u32) -> u64 {
     u64::from(nth) << 32 | u64::from(netns)
@@ -219,11 +221,13 @@ fn unsigned(number: i64) -> u64 {
 pub fn rows<T>(
     mut statement: CachedStatement<'_>,
     interval_id: i64,
+    allowance: &Allowance,
     mut read: impl FnMut(&mut Cells<'_, '_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
     let mut rows = statement.query([interval_id])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
+        allowance.take(row)?;
         all.push(read(&mut Cells::of(row))?);
     }
     Ok(all)

@@ -7,9 +7,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::error::{StoreError, is_damage, is_unknown_value};
+use super::guard::{self, Deadline};
 use crate::caller::is_trusted;
 use crate::place::MODE;
 
@@ -146,6 +147,7 @@ fn try_open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> 
     })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(fails)?;
+    guard::restrict(&connection).map_err(fails)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fails)?;
     connection.set_prepared_statement_cache_capacity(64);
     let known = migrations.len() as i64;
@@ -153,6 +155,11 @@ fn try_open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> 
     if found != 0 || !is_empty(&connection).map_err(fails)? {
         check_origin(path, &connection, known)?;
         check_whole(path, &connection)?;
+        check_tables(
+            path,
+            &connection,
+            &migrations[..usize::try_from(found).unwrap_or(0)],
+        )?;
     }
     prepare(&connection).map_err(fails)?;
     if found < known {
@@ -172,9 +179,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // A commit is on the disk when it returns. There is one per minute.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "cell_size_check", "ON")?;
-    // Views and indexes in an untrusted file must not run functions.
-    connection.pragma_update(None, "trusted_schema", "OFF")
+    connection.pragma_update(None, "cell_size_check", "ON")
 }
 
 fn migrate(connection: &mut Connection, found: i64, migrations: &[&str]) -> rusqlite::Result<()> {
@@ -221,6 +226,21 @@ fn check_origin(path: &Path, connection: &Connection, known: i64) -> Result<(), 
             known,
         }),
         _ => Ok(()),
+    }
+}
+
+fn check_tables(
+    path: &Path,
+    connection: &Connection,
+    migrations: &[&str],
+) -> Result<(), StoreError> {
+    let strange = guard::strange_table(connection, migrations);
+    match strange.map_err(|source| read_error(path, source))? {
+        Some(why) => Err(StoreError::Damaged {
+            path: path.to_owned(),
+            why,
+        }),
+        None => Ok(()),
     }
 }
 
@@ -277,13 +297,18 @@ fn put_aside(directory: &Path) -> Result<PathBuf, StoreError> {
 ///
 /// # Errors
 /// If there is none, or it is not of this version.
-pub fn open_to_read(directory: &Path) -> Result<Connection, StoreError> {
+pub fn open_to_read(directory: &Path) -> Result<(Connection, Deadline), StoreError> {
     let path = path_in(directory);
     match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(StoreError::Missing(directory.to_owned()));
         }
         Err(source) => return Err(StoreError::Io { path, source }),
+        // A pipe would wait for a writer.
+        Ok(about) if !about.is_file() => {
+            let source = io::Error::other("not a regular file");
+            return Err(StoreError::Io { path, source });
+        }
         Ok(_) => {}
     }
     let opened = read_only(&path, false);
@@ -291,22 +316,21 @@ pub fn open_to_read(directory: &Path) -> Result<Connection, StoreError> {
     let has_log = fs::metadata(path.with_extension("db-wal")).is_ok_and(|log| log.len() > 0);
     let opened = match opened {
         Err(rusqlite::Error::SqliteFailure(failure, _))
-            if !has_log
-                && matches!(
-                    failure.code,
-                    rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly
-                ) =>
+            if !has_log && matches!(failure.code, ErrorCode::CannotOpen | ErrorCode::ReadOnly) =>
         {
             read_only(&path, true)
         }
         opened => opened,
     };
-    let connection = opened.map_err(|source| read_error(&path, source))?;
+    let (connection, deadline) = opened.map_err(|source| read_error(&path, source))?;
     let known = MIGRATIONS.len() as i64;
     check_origin(&path, &connection, known)?;
     match version(&connection).map_err(|source| read_error(&path, source))? {
         found if found < known => Err(StoreError::Older { path, found, known }),
-        _ => Ok(connection),
+        _ => {
+            check_tables(&path, &connection, MIGRATIONS)?;
+            Ok((connection, deadline))
+        }
     }
 }
 
@@ -317,11 +341,14 @@ pub fn read_error(path: &Path, source: rusqlite::Error) -> StoreError {
     match source {
         source if is_unknown_value(&source) => StoreError::UnknownValue { path, why },
         source if is_damage(&source) => StoreError::Damaged { path, why },
+        source if source.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+            StoreError::TooSlow(path)
+        }
         source => StoreError::Sqlite { path, source },
     }
 }
 
-fn read_only(path: &Path, is_immutable: bool) -> rusqlite::Result<Connection> {
+fn read_only(path: &Path, is_immutable: bool) -> rusqlite::Result<(Connection, Deadline)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = if is_immutable {
         let uri = format!("file:{}?immutable=1", percent_encoded(path));
@@ -329,13 +356,14 @@ fn read_only(path: &Path, is_immutable: bool) -> rusqlite::Result<Connection> {
     } else {
         Connection::open_with_flags(path, flags)?
     };
+    guard::restrict(&connection)?;
+    let deadline = Deadline::set(&connection)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "trusted_schema", "OFF")?;
     // The first read of the file.
     is_empty(&connection)?;
-    Ok(connection)
+    Ok((connection, deadline))
 }
 
 fn percent_encoded(path: &Path) -> String {

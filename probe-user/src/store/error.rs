@@ -64,6 +64,12 @@ pub enum StoreError {
         /// What was found.
         why: String,
     },
+    /// Reading it was interrupted.
+    #[error(
+        "{} takes too long to read: it is not as twtrace writes it, or the disk is very slow",
+        .0.display()
+    )]
+    TooSlow(PathBuf),
     /// Its limit is lower than the size it starts with.
     #[error("a history takes at least {} MiB", super::MIN_BYTES >> 20)]
     TooSmall,
@@ -112,7 +118,7 @@ pub fn is_damage(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::SqliteFailure(failure, _) => matches!(
             failure.code,
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TooBig
         ),
         _ => is_unknown_value(error),
     }

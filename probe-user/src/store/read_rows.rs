@@ -26,6 +26,7 @@ use twtrace_core::model::timeline::Bucket;
 use twtrace_wire::{PortTotals, ProcessKey, Unattributed};
 
 use super::columns::{Cells, buckets, rows};
+use super::guard::Allowance;
 use super::writer::IntervalRest;
 use crate::store::interval::Interval;
 
@@ -44,6 +45,8 @@ pub struct RowReader<'a> {
     /// The open history.
     pub connection: &'a Connection,
     pub id: i64,
+    /// What the interval may still hold.
+    pub allowance: Allowance,
 }
 
 impl RowReader<'_> {
@@ -133,7 +136,12 @@ impl RowReader<'_> {
         read: impl FnMut(&mut Cells<'_, '_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<Vec<T>> {
         let sql = format!("SELECT * FROM {table} WHERE interval_id = ? ORDER BY 1, 2");
-        rows(self.connection.prepare_cached(&sql)?, self.id, read)
+        rows(
+            self.connection.prepare_cached(&sql)?,
+            self.id,
+            &self.allowance,
+            read,
+        )
     }
 
     /// The column `json` of a table, in the order of a column.
@@ -143,9 +151,12 @@ impl RowReader<'_> {
         order_by: &str,
     ) -> rusqlite::Result<Vec<T>> {
         let sql = format!("SELECT json FROM {table} WHERE interval_id = ? ORDER BY {order_by}");
-        rows(self.connection.prepare_cached(&sql)?, self.id, |cells| {
-            cells.json()
-        })
+        rows(
+            self.connection.prepare_cached(&sql)?,
+            self.id,
+            &self.allowance,
+            |cells| cells.json(),
+        )
     }
 
     fn head(&self, run: Run) -> rusqlite::Result<Interval> {
@@ -304,6 +315,7 @@ impl RowReader<'_> {
             .connection
             .prepare_cached("SELECT start_boot_ns, json FROM who WHERE id = ?")?
             .query_row([id], |row| {
+                self.allowance.take(row)?;
                 let mut cells = Cells::of(row);
                 let start_boot_ns = cells.number()?;
                 let mut process: Process = cells.json()?;

@@ -12,6 +12,7 @@ use twtrace_core::model::namespace::NamespaceSamples;
 use super::columns::{Cells, integer};
 use super::database;
 use super::error::StoreError;
+use super::guard::{Allowance, Deadline};
 use super::read_rows::{RowReader, Run};
 use crate::record::observation::namespaces;
 use crate::store::interval::Interval;
@@ -45,6 +46,7 @@ pub struct IntervalPosition {
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
+    deadline: Deadline,
     path: PathBuf,
     runs: HashMap<i64, Run>,
     known: HashMap<i64, Process>,
@@ -56,8 +58,10 @@ impl Reader {
     /// # Errors
     /// If there is none, or it is not of this version.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let (connection, deadline) = database::open_to_read(directory)?;
         let mut reader = Self {
-            connection: database::open_to_read(directory)?,
+            connection,
+            deadline,
             path: database::path_in(directory),
             runs: HashMap::new(),
             known: HashMap::new(),
@@ -72,6 +76,7 @@ impl Reader {
 
     /// When the history begins and ends; `None` if it is empty.
     pub fn extent(&self) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+        self.deadline.extend();
         let extent = self.connection.query_row(
             "SELECT min(start_unix_ns), max(end_unix_ns) FROM interval",
             [],
@@ -86,6 +91,7 @@ impl Reader {
 
     /// The intervals within a time span, wholly or in part, in order.
     pub fn places(&self, span: Span) -> Result<Vec<IntervalPosition>, StoreError> {
+        self.deadline.extend();
         self.with_path(self.read_places(span))
     }
 
@@ -94,6 +100,7 @@ impl Reader {
         if self.known.len() > MAX_KNOWN {
             self.known.clear();
         }
+        self.deadline.extend();
         let interval = self.read_interval(place);
         self.with_path(interval)
     }
@@ -183,6 +190,7 @@ impl Reader {
     }
 
     fn read_samples(&self, column: &str, id: i64) -> rusqlite::Result<NamespaceSamples> {
+        self.deadline.extend();
         let sql = format!("SELECT {column} FROM interval WHERE id = ?");
         let blob: Option<Option<Vec<u8>>> = self
             .connection
@@ -210,6 +218,7 @@ impl Reader {
         RowReader {
             connection: &self.connection,
             id: place.id,
+            allowance: Allowance::of_interval(),
         }
         .all(run, &mut self.known)
     }

@@ -16,6 +16,7 @@ const YEAR_NS: i64 = 365 * 86_400 * SECOND_NS as i64;
 
 mod damage;
 mod full_disk;
+mod hostile;
 mod killed;
 
 fn options(directory: &Path) -> Options {
