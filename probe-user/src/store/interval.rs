@@ -2,14 +2,11 @@
 
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::doctor::finding::Finding;
-use twtrace_core::event::answerable::without_process;
 use twtrace_core::event::{Event, Moment};
 use twtrace_core::hooks::Choice;
 use twtrace_core::model::audit::AuditRow;
 use twtrace_core::model::budget::row::{BudgetRow, OtherBudgets};
-use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};
-use twtrace_core::model::counts::Counts;
-use twtrace_core::model::destination::Destination;
+use twtrace_core::model::close_wait::CloseWaitRow;
 use twtrace_core::model::destinations::DestinationRow;
 use twtrace_core::model::host::Host;
 use twtrace_core::model::memory::CacheRow;
@@ -18,12 +15,11 @@ use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::notable::NotableEvents;
 use twtrace_core::model::pairs::PairSums;
 use twtrace_core::model::report::{Exact, LostRow, MissRow, UnscannedRow};
-use twtrace_core::model::residence::Residence;
-use twtrace_core::model::reuse::Reuse;
 use twtrace_core::model::sums::ProcessSums;
 use twtrace_core::model::tally::Tally;
 use twtrace_core::model::timeline::Bucket;
-use twtrace_wire::{Side, Unattributed};
+
+use super::fold;
 
 /// Rows of one kind that an interval has. The smallest of more are summed up in one.
 const MAX_ROWS: usize = 2_000;
@@ -88,7 +84,7 @@ impl Interval {
         names.retain(|named| occurring.contains(&named.netns));
         let (Diagnosis { findings, .. }, report) = Diagnosis::of(tally, report);
         let (before, after) = tally.namespaces();
-        let (processes, processes_folded) = fold_processes(tally.process_sums());
+        let (processes, processes_folded) = fold::processes(tally.process_sums(), MAX_ROWS);
         let mut budgets = report.budgets;
         let mut other_budgets = report.other_budgets;
         let further = budgets.len().min(MAX_BUDGETS);
@@ -107,13 +103,13 @@ impl Interval {
             sum: tally.timeline().sum(),
             processes,
             processes_folded,
-            destinations: fold_destinations(report.destinations),
+            destinations: fold::destinations(report.destinations, MAX_ROWS),
             pairs,
             pairs_left_out: report.pairs_left_out + left_out,
             budgets,
             other_budgets,
             budgets_unknown: report.budgets_unknown,
-            close_wait: fold_close_wait(report.close_wait),
+            close_wait: fold::close_wait(report.close_wait, MAX_ROWS),
             unscanned: report.unscanned,
             caches: report.memory.caches,
             netns_names: names,
@@ -127,83 +123,6 @@ impl Interval {
             findings,
         }
     }
-}
-
-/// Sums up the rows beyond [`MAX_ROWS`] in one, under the word for what was lost; also returns how many they are.
-fn fold_processes(mut rows: Vec<ProcessSums>) -> (Vec<ProcessSums>, u64) {
-    if rows.len() <= MAX_ROWS {
-        return (rows, 0);
-    }
-    let further = rows.split_off(MAX_ROWS);
-    let folded = further.len() as u64;
-    let key = without_process(Unattributed::Lost);
-    let mut sum = match rows.iter().position(|row| row.key == key) {
-        Some(place) => rows.swap_remove(place),
-        None => ProcessSums {
-            key,
-            process: None,
-            unattributed: Some(Unattributed::Lost),
-            counts: Counts::default(),
-            residence: Residence::default(),
-            reuse: Reuse::default(),
-            ports: Vec::new(),
-        },
-    };
-    for row in further {
-        sum.add(ProcessSums {
-            process: None,
-            ..row
-        });
-    }
-    rows.push(sum);
-    (rows, folded)
-}
-
-/// Sums up the rows beyond [`MAX_ROWS`] in one for each side.
-fn fold_destinations(mut rows: Vec<DestinationRow>) -> Vec<DestinationRow> {
-    if rows.len() <= MAX_ROWS {
-        return rows;
-    }
-    for row in rows.split_off(MAX_ROWS) {
-        let is_others = |known: &&mut DestinationRow| {
-            known.destination == Destination::Others && known.side == row.side
-        };
-        match rows[MAX_ROWS..].iter_mut().find(is_others) {
-            Some(others) => others.add(&row),
-            None => rows.push(DestinationRow {
-                netns: None,
-                netns_nth: 0,
-                destination: Destination::Others,
-                ..row
-            }),
-        }
-    }
-    rows
-}
-
-/// Sums up the rows beyond [`MAX_ROWS`] in one.
-fn fold_close_wait(mut rows: Vec<CloseWaitRow>) -> Vec<CloseWaitRow> {
-    if rows.len() <= MAX_ROWS {
-        return rows;
-    }
-    let further = rows.split_off(MAX_ROWS);
-    rows.push(CloseWaitRow {
-        process: None,
-        unattributed: Some(NoHolder::Unknown),
-        netns: 0,
-        side: Side::Unknown,
-        remote: None,
-        local: None,
-        count: further.iter().map(|row| row.count).sum(),
-        shared: further.iter().map(|row| row.shared).sum(),
-        oldest_ns: further.iter().filter_map(|row| row.oldest_ns).max(),
-        stayed: further.iter().map(|row| row.stayed).sum(),
-        half_closed: further.iter().map(|row| row.half_closed).sum(),
-        stayed_ns: further.iter().filter_map(|row| row.stayed_ns).max(),
-        oldest_at_most_ns: further.iter().filter_map(|row| row.oldest_at_most_ns).max(),
-        destination: Destination::Others,
-    });
-    rows
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use twtrace_core::model::observation::KernelTotals;
 use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::report::ProcessRow;
 use twtrace_core::model::tally::TracingStart;
+use twtrace_wire::Unattributed;
 use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessTotals, ResetReason};
 
 use super::*;
@@ -151,12 +152,12 @@ fn what_goes_beyond_the_bound_is_summed_up() {
         event.remote = Some(([10, 0, (pid >> 8) as u8, pid as u8], 80).into());
         model.apply(&event);
     }
-    let (rows, folded) = fold_processes(model.process_sums(None));
+    let (rows, folded) = fold::processes(model.process_sums(None), MAX_ROWS);
     assert_eq!((rows.len(), folded), (MAX_ROWS + 1, 10));
     let lost = rows.last().unwrap();
     assert_eq!(lost.unattributed, Some(Unattributed::Lost));
     assert_eq!(lost.counts.reset_sent.of(ResetReason::LingerZero), 10);
-    let rows = fold_destinations(model.destination_rows());
+    let rows = fold::destinations(model.destination_rows(), MAX_ROWS);
     assert_eq!(rows.len(), MAX_ROWS + 1);
     assert_eq!(rows.last().unwrap().deaths.reset_sent.total(), 10);
 }

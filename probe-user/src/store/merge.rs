@@ -10,7 +10,7 @@ use twtrace_core::event::timestamp::SECOND_NS;
 use twtrace_core::event::{LostBy, Timestamp};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::audit::{self, AuditRow};
-use twtrace_core::model::budget::row::{self, BudgetRow, PoolWord};
+use twtrace_core::model::budget::row::{self, BudgetRow, OtherBudgets, PoolWord};
 use twtrace_core::model::coverage::Coverage;
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::destinations::{self, DestinationRow};
@@ -24,6 +24,7 @@ use twtrace_core::model::sums::ProcessSums;
 use twtrace_core::model::timeline::{Bucket, Timeline};
 use twtrace_wire::{ProcessKey, Side};
 
+use super::fold;
 use super::reader::{IntervalPosition, Span};
 use crate::store::interval::Interval;
 
@@ -32,6 +33,10 @@ const CLOCK_SET_NS: u64 = SECOND_NS;
 
 type DestinationKey = (Option<u32>, u32, Side, Destination);
 type BudgetKey = (u32, PoolWord, Option<IpAddr>, Option<SocketAddr>, bool);
+
+fn destination_key(row: &DestinationRow) -> DestinationKey {
+    (row.netns, row.netns_nth, row.side, row.destination)
+}
 
 /// The sum of the intervals that were added.
 #[derive(Clone, Debug)]
@@ -48,6 +53,8 @@ pub struct Merge {
     destinations: HashMap<DestinationKey, DestinationRow>,
     pairs: Pairs,
     budgets: HashMap<BudgetKey, BudgetRow>,
+    /// Port pools that had no room among them.
+    other_budgets: OtherBudgets,
     audit: BTreeMap<(u32, u32), AuditRow>,
     names: BTreeMap<u32, NetnsName>,
     lost: BTreeMap<LostBy, u64>,
@@ -82,6 +89,7 @@ impl Merge {
             destinations: HashMap::new(),
             pairs: Pairs::default(),
             budgets: HashMap::new(),
+            other_budgets: OtherBudgets::default(),
             audit: BTreeMap::new(),
             names: BTreeMap::new(),
             lost: BTreeMap::new(),
@@ -111,7 +119,7 @@ impl Merge {
             }
         }
         for row in std::mem::take(&mut interval.destinations) {
-            let key = (row.netns, row.netns_nth, row.side, row.destination);
+            let key = destination_key(&row);
             match self.destinations.get_mut(&key) {
                 Some(known) => known.add(&row),
                 None => {
@@ -129,6 +137,15 @@ impl Merge {
                 }
             }
         }
+        // A history may cover years.
+        let folded = fold::merged_processes(&mut self.processes, &place.boot_id);
+        self.coverage.processes_folded += folded;
+        if let (1.., Some(exact)) = (folded, &mut self.exact) {
+            exact.processes = false;
+        }
+        fold::merged_destinations(&mut self.destinations, destination_key);
+        self.other_budgets
+            .add(&fold::merged_budgets(&mut self.budgets));
         self.pairs.add_left_out(interval.pairs_left_out);
         for row in std::mem::take(&mut interval.budgets) {
             self.add_budget(row);
@@ -282,6 +299,8 @@ impl Merge {
             filter.shows_process(row.process.as_ref())
                 && self.shows(Some(row.netns), row.side, row.destination)
         });
+        let mut other_budgets = last.other_budgets;
+        other_budgets.add(&self.other_budgets);
         let exact = self.exact?;
         let lost: Vec<LostRow> = self
             .lost
@@ -324,7 +343,7 @@ impl Merge {
             pairs_left_out: self.pairs.left_out(),
             budgets,
             time_waits_alive: TimeWaitsAlive::default(),
-            other_budgets: last.other_budgets,
+            other_budgets,
             budgets_unknown: last.budgets_unknown,
             close_wait,
             fixed_ports: Vec::new(),

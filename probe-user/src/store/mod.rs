@@ -7,6 +7,7 @@
 mod columns;
 mod database;
 pub mod error;
+mod fold;
 mod guard;
 pub mod interval;
 mod keeper;
