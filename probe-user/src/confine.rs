@@ -1,6 +1,7 @@
 //! Confines a thread to what it needs, in addition to dropping capabilities: Landlock, if the kernel has it (from 5.13;
 //! TCP from 6.7, signals and abstract sockets from 6.12).
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -23,6 +24,13 @@ pub enum Reach<'a> {
     Directory(&'a Path),
     /// The same, except that files below these are readable; missing ones are left out.
     Reading(&'a [&'a Path]),
+    /// The same, and that files below others are changed, created and removed.
+    Files {
+        /// What may be read.
+        readable: &'a [&'a Path],
+        /// What may also be written.
+        writable: &'a [&'a Path],
+    },
 }
 
 /// Drops all capabilities except these, and confines the thread. Threads of a confined thread are also confined. False
@@ -62,15 +70,23 @@ fn ruleset(reach: Reach<'_>) -> Result<RulesetCreated> {
         let rule = PathBeneath::new(beneath, access);
         rules.add_rule(rule).context("Landlock")
     };
+    // A pipe between processes is on no file system, and not restricted: a rule about one would be refused.
+    let is_file = |path: &Path| {
+        let about = path.metadata();
+        about.is_ok_and(|about| !about.file_type().is_fifo() && !about.file_type().is_socket())
+    };
+    let allow_all = |rules: RulesetCreated, paths: &[&Path], access: BitFlags<AccessFs>| {
+        let existing = paths.iter().filter(|path| is_file(path));
+        existing.fold(Ok(rules), |rules, path| allow(rules?, path, access))
+    };
     match reach {
         Reach::Nothing => Ok(rules),
         Reach::Directory(path) => allow(rules, path, all),
-        Reach::Reading(paths) => paths
-            .iter()
-            .filter(|path| path.exists())
-            .try_fold(rules, |rules, path| {
-                allow(rules, path, AccessFs::from_read(KNOWN))
-            }),
+        Reach::Reading(paths) => allow_all(rules, paths, AccessFs::from_read(KNOWN)),
+        Reach::Files { readable, writable } => {
+            let rules = allow_all(rules, readable, AccessFs::from_read(KNOWN))?;
+            allow_all(rules, writable, all)
+        }
     }
 }
 
@@ -156,6 +172,31 @@ mod tests {
         });
         assert!(
             attempts.is_none_or(|attempts| attempts == [true; 3]),
+            "{attempts:?}"
+        );
+    }
+
+    #[test]
+    fn some_files_are_read_and_others_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let known = other.path().join("known");
+        std::fs::write(&known, "text").unwrap();
+        let reach = Reach::Files {
+            readable: &[&known, Path::new("/nonexistent")],
+            writable: &[directory.path()],
+        };
+        let attempts = confined(reach, || {
+            [
+                std::fs::read(&known).is_ok(),
+                is_refused(File::create(&known)),
+                File::create(directory.path().join("new")).is_ok(),
+                is_refused(File::create(other.path().join("new"))),
+                is_refused(File::open("/etc/passwd")),
+            ]
+        });
+        assert!(
+            attempts.is_none_or(|attempts| attempts == [true; 5]),
             "{attempts:?}"
         );
     }

@@ -83,6 +83,10 @@ fn missing(held: u64) -> Vec<&'static str> {
 pub enum Keep {
     /// None.
     Nothing,
+    /// What reads the files of other users (CAP_DAC_READ_SEARCH).
+    Reading,
+    /// Also CAP_DAC_OVERRIDE: a file has yet to be written in a directory that root does not own.
+    ReadingAndWriting,
     /// What some kernels require for reading maps (CAP_BPF, or CAP_SYS_ADMIN before 5.8).
     Maps,
     /// Also what is needed to read other users' processes in /proc (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH).
@@ -103,6 +107,8 @@ impl Keep {
         let naming = bit(CAP_DAC_READ_SEARCH) | bit(CAP_SYS_PTRACE);
         match self {
             Self::Nothing => 0,
+            Self::Reading => bit(CAP_DAC_READ_SEARCH),
+            Self::ReadingAndWriting => bit(CAP_DAC_READ_SEARCH) | bit(CAP_DAC_OVERRIDE),
             Self::Maps => maps,
             Self::Naming => naming | maps,
             Self::NamingAndWriting => naming | maps | bit(CAP_DAC_OVERRIDE),

@@ -8,6 +8,7 @@ use twtrace_core::event::json;
 use twtrace_core::model::difference::Difference;
 use twtrace_core::model::report::Report;
 
+use super::offline;
 use super::source::history;
 use super::source::names::NoSuchNetns;
 use super::source::replay::Replay;
@@ -29,6 +30,11 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
         bail!("--diff takes two recordings, or two spans of a history");
     };
     let target = OutputTarget::open(args.view.output.output.as_deref(), false)?;
+    let outputs = [args.view.output.output.as_deref()];
+    match &args.store.store {
+        Some(directory) => offline::read_only_from_history(directory, &outputs),
+        None => offline::read_only_from(&[old.into(), new.into()], &outputs),
+    }
     let (old, old_outcome) = read(args, old)?;
     let (new, new_outcome) = read(args, new)?;
     let difference = Difference::of(&old, &new);

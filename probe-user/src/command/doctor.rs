@@ -34,6 +34,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         bail!("--store reads what was counted: there is nothing to run or to record");
     }
     let target = OutputTarget::open(None, !command.is_empty())?;
+    source.confine(&[]);
     let options = LiveOptions {
         filter: &args.filter,
         probing: &args.probing,

@@ -6,6 +6,7 @@ pub mod doctor;
 mod explain;
 mod keep;
 pub mod man;
+mod offline;
 pub mod probes;
 pub mod record;
 pub mod report;

@@ -46,6 +46,11 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     let folded = folded.transpose().context("--folded")?;
     let runs_command = source.is_live() && !command.is_empty();
     let target = OutputTarget::open(view.output.output.as_deref(), runs_command)?;
+    source.confine(&[
+        args.html.as_deref(),
+        args.stacks.folded.as_deref(),
+        view.output.output.as_deref(),
+    ]);
     let by = &args.by;
     let shows_all = page.is_some() || view.span.json || by.is_empty();
     let options = LiveOptions {

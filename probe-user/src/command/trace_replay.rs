@@ -11,6 +11,7 @@ use twtrace_core::model::observation::ObservationData;
 use twtrace_core::model::tally::TracingStart;
 
 use super::notice;
+use super::offline;
 use super::source::replay::{Replay, note, outcome};
 use crate::cli::ViewArgs;
 use crate::output::progress::Progress;
@@ -24,6 +25,7 @@ use crate::record::entry::Entry;
 /// If a recording can't be read to its end, or the output can't be written.
 pub fn run(args: &ViewArgs) -> Result<ExitCode> {
     let target = OutputTarget::open(args.output.output.as_deref(), false)?;
+    offline::read_only_from(&args.from.from, &[args.output.output.as_deref()]);
     let Replay {
         mut recordings,
         filter,

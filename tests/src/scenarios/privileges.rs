@@ -4,6 +4,8 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,13 +13,24 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::Usage;
 use crate::{runner::Context, sys::process::field};
 
-pub const USAGES: &[Usage] = &[Usage {
-    name: "usage/privileges",
-    run: privileges,
-}];
+pub const USAGES: &[Usage] = &[
+    Usage {
+        name: "usage/privileges",
+        run: privileges,
+    },
+    Usage {
+        name: "usage/privileges_to_read",
+        run: privileges_to_read,
+    },
+];
 
 /// CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, to name processes; CAP_BPF, to read maps.
 const KEPT: [u32; 3] = [2, 19, 39];
+/// CAP_DAC_READ_SEARCH, for the recordings of other users.
+const KEPT_TO_READ: [u32; 1] = [2];
+
+/// How long a start may take on an emulated machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a verb prints on standard error once everything is attached.
 const READY: &str = "counting";
@@ -47,7 +60,11 @@ fn kept_by(child: &mut Child) -> Result<()> {
     if !lines.any(|line| line.contains(READY)) {
         bail!("it did not get ready");
     }
-    let allowed = KEPT.iter().fold(0, |set, bit| set | 1_u64 << bit);
+    keeps_only(child, &KEPT)
+}
+
+fn keeps_only(child: &Child, capabilities: &[u32]) -> Result<()> {
+    let allowed = capabilities.iter().fold(0, |set, bit| set | 1_u64 << bit);
     let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
     for set in ["CapPrm", "CapEff"] {
         let held = field(&status, set).with_context(|| format!("no {set}"))?;
@@ -56,4 +73,33 @@ fn kept_by(child: &mut Child) -> Result<()> {
     }
     ensure!(field(&status, "NoNewPrivs") == Some("1"), "{status}");
     Ok(())
+}
+
+/// What reads a recording has dropped them before the first byte of it.
+fn privileges_to_read(context: &Context) -> Result<()> {
+    for verb in [&["trace", "--from", "-"][..], &["report", "--from", "-"]] {
+        let mut child = Command::new(&context.twtrace)
+            .args(verb)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start twtrace")?;
+        let kept = until(PATIENCE, || keeps_only(&child, &KEPT_TO_READ));
+        child.kill()?;
+        child.wait()?;
+        kept.with_context(|| format!("{verb:?}"))?;
+    }
+    Ok(())
+}
+
+/// Tries again until it succeeds, or it takes too long.
+fn until(patience: Duration, attempt: impl Fn() -> Result<()>) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Err(_) if began.elapsed() < patience => thread::sleep(Duration::from_millis(10)),
+            result => return result,
+        }
+    }
 }

@@ -77,7 +77,7 @@ impl Live {
     pub fn start(options: LiveOptions<'_>) -> Result<Self> {
         let launch = Launch::prepare(options.command)?;
         let helper: Option<Rc<NamespaceHelper>> = match options.keep {
-            Keep::Nothing | Keep::Maps => None,
+            Keep::Nothing | Keep::Maps | Keep::Reading | Keep::ReadingAndWriting => None,
             Keep::Naming | Keep::NamingAndWriting | Keep::NamingAndWritingForCaller => {
                 open_namespace_helper()
             }

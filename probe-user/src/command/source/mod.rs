@@ -13,6 +13,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::cli::{FromArgs, StoreArgs};
+use crate::command::offline;
 use measure::Measurement;
 use replay::Replay;
 use summary::Gathered;
@@ -41,6 +42,15 @@ impl<'a> FigureSource<'a> {
     /// Whether this host is traced.
     pub fn is_live(self) -> bool {
         matches!(self, Self::Live)
+    }
+
+    /// Confines the process to reading it, unless this host is traced, and to writing beside `outputs`, which are open.
+    pub fn confine(self, outputs: &[Option<&Path>]) {
+        match self {
+            Self::Live => {}
+            Self::Recording(from) => offline::read_only_from(&from.from, outputs),
+            Self::History(directory, _) => offline::read_only_from_history(directory, outputs),
+        }
     }
 
     /// Sums up the source, as far as it passes the filter of `measurement`. The rest of `measurement` is for this

@@ -25,7 +25,9 @@ use watch::Watch;
 pub async fn run(args: TopArgs) -> Result<()> {
     terminal::check()?;
     let listen = || Stop::listen().context("listening for signals");
-    match FigureSource::of(&args.from, &args.store) {
+    let source = FigureSource::of(&args.from, &args.store);
+    source.confine(&[]);
+    match source {
         FigureSource::Live => {
             let (watch, app) = Watch::start(&args)?;
             show(watch, app).await
