@@ -4,22 +4,9 @@ use std::{fs, ops::Range, path::Path};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value;
+use twtrace_wire::EventKind;
 use zstd::zstd_safe;
 
-/// Words in the field `event` of lines with data that was read from the kernel beside its events.
-const OBSERVATIONS: [&str; 11] = [
-    "sockets",
-    "namespaces",
-    "names",
-    "pool_holders",
-    "port_holders",
-    "close_wait",
-    "memory",
-    "audit",
-    "totals",
-    "stacks",
-    "end",
-];
 /// More than the text of any frame.
 const MAX_FRAME_TEXT: usize = 64 << 20;
 
@@ -86,7 +73,9 @@ pub fn events(lines: &[String]) -> Result<Vec<String>> {
     let mut events = Vec::new();
     for line in lines {
         let kind = kind(line)?;
-        if kind != "start" && !OBSERVATIONS.contains(&kind.as_str()) {
+        let is_event = |it: &EventKind| it.as_str() == kind;
+        // The others are observations, which are not printed.
+        if kind == "lost" || EventKind::ALL.iter().any(is_event) {
             events.push(line.clone());
         }
     }
