@@ -312,6 +312,7 @@ fn birth(number: u64) -> ConnectionEvent {
         peer_silent_ns: 0,
         send_idle_ns: 1_000_000,
         after_close_ns: UNKNOWN,
+        unread_bytes: UNKNOWN,
         bytes_sent: 512,
         bytes_received: 4_096,
         process: process(number),

@@ -13,7 +13,7 @@ use crate::{
     },
     records::{
         ACTIVE_CLOSE, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, CLOSED_BY_WORKER, Conn,
-        Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT,
+        Fact, NO_BYTES, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT,
     },
     resets::unaccepted,
     slots::{conn, listener, recent, subflow},
@@ -171,6 +171,7 @@ fn abort(sock: Sock, conn: &Conn, from: u8, error: u32) {
         } as u8,
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
+        unread_bytes: NO_BYTES,
     };
     emit::of_socket(&fact, sock.0, conn, answerable(conn));
 }

@@ -6,7 +6,7 @@ use crate::{
     events::wakeup,
     maps::{EVENTS, counting, lost::count_lost},
     processes::names,
-    records::{Actor, Conn, Fact, MiniConn, NOBODY},
+    records::{Actor, Conn, Fact, MiniConn, NO_BYTES, NOBODY},
     slots::{existing, listener},
     sockets::{
         read::now_ns,
@@ -233,6 +233,10 @@ unsafe fn begin(
         (*event).kernel_reason = fact.kernel_reason;
         (*event).flags = fact.flags | more;
         (*event).connection_ns = elapsed(now_ns, established_ns);
+        (*event).unread_bytes = match fact.unread_bytes {
+            NO_BYTES => UNKNOWN,
+            bytes => bytes as u64,
+        };
     }
 }
 

@@ -12,4 +12,9 @@ pub struct Fact {
     pub reason: u8,
     pub kernel_reason: u8,
     pub flags: u16,
+    /// See [`twtrace_wire::ConnectionEvent::unread_bytes`]; [`NO_BYTES`] if there is no such number.
+    pub unread_bytes: u32,
 }
+
+/// No number of bytes that were not read.
+pub const NO_BYTES: u32 = u32::MAX;

@@ -11,14 +11,14 @@ use crate::{
     mini_sockets::{age, kept},
     processes::process::{actor, answerable},
     records::{
-        BORN_INFERRED, CLOSED_BY_OTHER, Conn, Fact, NOBODY, Program, RST_MAY_BE_DATA, RST_RECEIVED,
-        RST_RECEIVED_TURNS, RST_SENT, RST_SENT_TURNS, UNCOUNTED,
+        BORN_INFERRED, CLOSED_BY_OTHER, Conn, Fact, NO_BYTES, NOBODY, Program, RST_MAY_BE_DATA,
+        RST_RECEIVED, RST_RECEIVED_TURNS, RST_SENT, RST_SENT_TURNS, UNCOUNTED,
     },
     resets::unaccepted,
     slots::{conn, recent, subflow},
     sockets::{
         read::read,
-        segment::{TCP_RST, TCP_SYN, header_flags},
+        segment::{TCP_RST, TCP_SYN, header_flags, payload_bytes},
         sock::{SHUT_BOTH, Sock},
         state, traffic,
     },
@@ -116,6 +116,7 @@ fn fact(direction: ResetDirection, reason: ResetReason, kernel_reason: u8, befor
         reason: reason as u8,
         kernel_reason,
         flags: 0,
+        unread_bytes: NO_BYTES,
     }
 }
 
@@ -165,6 +166,9 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
     };
     let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
     fact.flags = replaces;
+    if matches!(reason, ResetReason::UnreadData) && whole == 0 {
+        fact.unread_bytes = sock.unread_bytes();
+    }
     emit::of_socket(&fact, sock.0, conn, answerable(conn));
 }
 
@@ -189,12 +193,12 @@ fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8, program: Program) 
         if let Some(conn) = conn::find(sock.0) {
             // SAFETY: the entry of a live socket.
             let conn = unsafe { &mut *conn };
-            return too_late(sock, conn, kernel_reason, program);
+            return too_late(sock, conn, skb, kernel_reason, program);
         }
         if let Some(conn) = recent::find(sock) {
             // SAFETY: a per-CPU slot, or the entry of this thread.
             let conn = unsafe { &mut *conn };
-            return too_late(sock, conn, kernel_reason, program);
+            return too_late(sock, conn, skb, kernel_reason, program);
         }
         // For example, a listener that has just closed: it must not get a connection state now.
         if !is_reported(skb, program) {
@@ -222,7 +226,7 @@ fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8, program: Program) 
 }
 
 #[inline(always)]
-fn too_late(sock: Sock, conn: &mut Conn, kernel_reason: u8, program: Program) {
+fn too_late(sock: Sock, conn: &mut Conn, skb: u64, kernel_reason: u8, program: Program) {
     if RST_SENT_TURNS.is_reported(&mut conn.flags, program) {
         return;
     }
@@ -239,6 +243,9 @@ fn too_late(sock: Sock, conn: &mut Conn, kernel_reason: u8, program: Program) {
     };
     let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
     fact.flags = take_back(sock, conn);
+    if matches!(reason, ResetReason::DataAfterClose) {
+        fact.unread_bytes = payload_bytes(skb);
+    }
     // After the FIN alone, data is still accepted. It is too late once the other direction is shut as well, which changes
     // no state: another process may have done that.
     let is_by_other = conn.flags & CLOSED_BY_OTHER != 0 || conn.closed_ns == 0;
@@ -281,7 +288,10 @@ fn answered_by_mini(mini: Sock, skb: u64, kernel_reason: u8) {
         ResetReason::DataAfterClose
     };
     let substate: u8 = read(mini.0, offset!(tw_substate));
-    let fact = fact(ResetDirection::Sent, reason, kernel_reason, substate);
+    let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, substate);
+    if matches!(reason, ResetReason::DataAfterClose) {
+        fact.unread_bytes = payload_bytes(skb);
+    }
     if let Some(kept) = kept::mini_conn(mini) {
         emit::of_mini(&fact, mini.0, kept);
         return;

@@ -14,7 +14,7 @@ use twtrace_wire::{
 use crate::{
     events::emit,
     maps::{UNACCEPTED, atomic::add},
-    records::{Actor, BEGUN, Conn, Fact, NOBODY, RST_UNACCEPTED, Unaccepted},
+    records::{Actor, BEGUN, Conn, Fact, NO_BYTES, NOBODY, RST_UNACCEPTED, Unaccepted},
     sockets::{read::now_ns, sock::Sock, traffic::Traffic},
     totals,
 };
@@ -106,6 +106,7 @@ fn put_right(sock: u64, conn: *mut Conn) -> u32 {
         reason: ResetReason::Peer as u8,
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
+        unread_bytes: NO_BYTES,
     };
     totals::uncount(&fact, conn, &NOBODY);
     fact.flags = flags::ACCEPTED;

@@ -20,6 +20,15 @@ pub fn header_flags(skb: u64) -> u8 {
     read(transport_header(skb), 13)
 }
 
+/// Bytes of payload: from the end of the TCP header to that of the segment, wherever `data` points to meanwhile.
+#[inline(always)]
+pub fn payload_bytes(skb: u64) -> u32 {
+    let header = transport_header(skb);
+    let header_bytes = (read::<u8>(header, 12) >> 4) as u64 * 4;
+    let end = read::<u64>(skb, offset!(skb_data)) + read::<u32>(skb, offset!(skb_len)) as u64;
+    end.wrapping_sub(header + header_bytes) as u32
+}
+
 #[inline(always)]
 fn transport_header(skb: u64) -> u64 {
     read::<u64>(skb, offset!(skb_head)) + read::<u16>(skb, offset!(skb_transport_header)) as u64

@@ -129,9 +129,21 @@ impl Sock {
     /// `rcv_nxt`, and in `copied_seq` once a recv() has returned 0 for it (tcp_recvmsg_locked, `found_fin_ok`).
     #[inline(always)]
     pub fn has_unread_bytes(self) -> bool {
+        self.unread_sequence() > self.peer_fin_seen() as u32
+    }
+
+    /// How many these are.
+    #[inline(always)]
+    pub fn unread_bytes(self) -> u32 {
+        self.unread_sequence()
+            .saturating_sub(self.peer_fin_seen() as u32)
+    }
+
+    #[inline(always)]
+    fn unread_sequence(self) -> u32 {
         let received: u32 = read(self.0, offset!(tcp_rcv_nxt));
         let copied: u32 = read(self.0, offset!(tcp_copied_seq));
-        received.wrapping_sub(copied) > self.peer_fin_seen() as u32
+        received.wrapping_sub(copied)
     }
 
     /// Address of the `struct net`.

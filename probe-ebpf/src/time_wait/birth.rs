@@ -10,7 +10,7 @@ use crate::{
     events::emit,
     maps::counting,
     mini_sockets::kept::keep,
-    records::{Arguments, BORN, Conn, Fact},
+    records::{Arguments, BORN, Conn, Fact, NO_BYTES},
     slots::{
         closing, conn,
         stash::{self, Function},
@@ -116,6 +116,7 @@ fn born(sock: u64, conn: &Conn, substate: u8, mini: u64) -> u32 {
         reason: 0,
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
+        unread_bytes: NO_BYTES,
     };
     // The peer has acknowledged everything, including the FIN.
     let traffic = sock.traffic(Counted::Sent, conn);

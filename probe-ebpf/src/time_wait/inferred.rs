@@ -9,7 +9,8 @@ use crate::{
     maps::counting,
     mini_sockets::{hashed, kept::keep},
     records::{
-        ACTIVE_CLOSE, BORN, BORN_INFERRED, CLOSED, Conn, Fact, RST_RECEIVED, RST_SENT, UNCOUNTED,
+        ACTIVE_CLOSE, BORN, BORN_INFERRED, CLOSED, Conn, Fact, NO_BYTES, RST_RECEIVED, RST_SENT,
+        UNCOUNTED,
     },
     sockets::{read::read, sock::Sock, state, traffic::Counted},
     totals::{self, count_birth},
@@ -60,6 +61,7 @@ fn recover(sock: Sock, conn: &mut Conn, mini: u64, from: u8) {
         reason: 0,
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
+        unread_bytes: NO_BYTES,
     };
     if counting::has_begun() {
         count_birth(sock.netns_key(), false, false, 1);
@@ -118,6 +120,7 @@ fn inferred(sock: Sock, from: u8) -> Fact {
         } else {
             flags::INFERRED
         },
+        unread_bytes: NO_BYTES,
     }
 }
 

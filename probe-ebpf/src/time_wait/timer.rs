@@ -20,7 +20,7 @@ use crate::{
         mini::{mini_of, namespace_goes},
     },
     processes::process,
-    records::{Fact, NOBODY},
+    records::{Fact, NO_BYTES, NOBODY},
     slots::closing,
     sockets::{read::read, sock::Sock, tuple::tuple_key},
     totals::{self, count_birth},
@@ -78,6 +78,7 @@ fn born_of_stranger(mini: Sock, substate: u8) {
         reason: 0,
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
+        unread_bytes: NO_BYTES,
     };
     if !counting::has_begun() {
         return;

@@ -113,6 +113,8 @@ offsets! {
     file_count = "file"."f_count.counter";
     file_ref = "file"."f_ref.refcnt.counter";
     skb_head = "sk_buff"."head";
+    skb_data = "sk_buff"."data";
+    skb_len = "sk_buff"."len";
     skb_network_header = "sk_buff"."network_header";
     skb_transport_header = "sk_buff"."transport_header";
     skb_dev = "sk_buff"."dev";

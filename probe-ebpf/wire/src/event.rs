@@ -130,6 +130,9 @@ pub struct ConnectionEvent {
     pub send_idle_ns: u64,
     /// Reset for data after close: time since the close, nanoseconds, or [`UNKNOWN`].
     pub after_close_ns: u64,
+    /// Reset for unread data: payload bytes that were received and not read; reset for data after close: payload bytes of the
+    /// segment that came too late. Otherwise [`UNKNOWN`].
+    pub unread_bytes: u64,
     /// Payload bytes sent, each counted once, or [`UNKNOWN`].
     pub bytes_sent: u64,
     /// Payload bytes received in order, or [`UNKNOWN`].
@@ -230,7 +233,7 @@ pub struct PortEvent {
 const _: () = assert!(size_of::<ProcessKey>() == 16);
 const _: () = assert!(size_of::<Process>() == 64);
 const _: () = assert!(size_of::<Tuple>() == 48);
-const _: () = assert!(size_of::<ConnectionEvent>() == 16 + 48 + 8 * 8 + 128);
+const _: () = assert!(size_of::<ConnectionEvent>() == 16 + 48 + 9 * 8 + 128);
 const _: () = assert!(size_of::<EndEvent>() == 16 + 48 + 16 + 192);
 const _: () = assert!(size_of::<TupleKey>() == 16);
 const _: () = assert!(size_of::<Cancelled>() == 8 + size_of::<EndEvent>());

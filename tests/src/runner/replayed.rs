@@ -14,11 +14,11 @@ use super::{Context, verdicts::Verdict};
 /// Reads the output with `twtrace trace --json --from`, and compares the lines.
 pub fn compare(context: &Context, mut output: File) -> Result<Verdict> {
     output.rewind()?;
-    // It has no name, but the child can open the parent's descriptor.
-    let path = format!("/proc/{}/fd/{}", std::process::id(), output.as_raw_fd());
+    // It has no name. Opened again, it has a position of its own.
+    let again = File::open(format!("/proc/self/fd/{}", output.as_raw_fd()))?;
     let mut child = Command::new(&context.twtrace)
-        .args(["trace", "--json", "--from", &path])
-        .stdin(Stdio::null())
+        .args(["trace", "--json", "--from", "-"])
+        .stdin(again)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

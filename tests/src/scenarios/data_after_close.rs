@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde_json::json;
 
 use super::{
     Scenario,
@@ -28,6 +29,8 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
+/// Size of the data.
+const LATE_BYTES: usize = 500;
 /// Time between the close and the data.
 const LATE: Duration = Duration::from_millis(300);
 
@@ -46,7 +49,8 @@ fn full_socket(stage: &Stage) -> Result<()> {
             .own_client(&pair.client)
             .ends(&pair.at_client)
             .checked("peer_silent_ns", just_heard())
-            .checked("after_close_ns", after_close),
+            .checked("after_close_ns", after_close)
+            .with("unread_bytes", json!(LATE_BYTES)),
     ));
     stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
     Ok(())
@@ -106,7 +110,8 @@ fn of_another_holder(stage: &Stage) -> Result<()> {
             .opener(&pair.client)
             .side(Side::Client)
             .ends(&pair.at_client)
-            .checked("after_close_ns", after_close),
+            .checked("after_close_ns", after_close)
+            .with("unread_bytes", json!(LATE_BYTES)),
     );
     stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
     Ok(())
@@ -145,7 +150,7 @@ fn late_data(
     until_closed()?;
     stage.pause(LATE);
     let late_at_least = closed.elapsed();
-    pair.server.send(&pair.at_server, 500)?;
+    pair.server.send(&pair.at_server, LATE_BYTES)?;
     pair.server.await_reset(&pair.at_server)?;
     Ok(lasting(late_at_least, closing.elapsed()))
 }
@@ -158,7 +163,8 @@ fn expect_mini(stage: &Stage, pair: &Pair, born: Expected, after_close: Check) {
             .own_client(&pair.client)
             .ends(&pair.at_client)
             .checked("peer_silent_ns", just_heard())
-            .checked("after_close_ns", after_close),
+            .checked("after_close_ns", after_close)
+            .with("unread_bytes", json!(LATE_BYTES)),
     );
     stage.expect(received_by_server(pair).state(TcpState::CloseWait));
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use serde_json::{Value, json};
 
 use super::Scenario;
 use crate::{
@@ -212,12 +213,14 @@ fn closed_over_unread_data(stage: &Stage, option: Option<SocketOption>) -> Resul
             .state(TcpState::Established)
             .own_client(&pair.client)
             .ends(&pair.at_client)
-            .bytes(100, 2300),
+            .bytes(100, 2300)
+            .with("unread_bytes", json!(300)),
     );
     stage.expect(
         received_by_server(&pair)
             .state(TcpState::Established)
-            .bytes(2300, 100),
+            .bytes(2300, 100)
+            .with("unread_bytes", Value::Null),
     );
     Ok(())
 }

@@ -129,6 +129,7 @@ impl Decoder {
                 state,
                 flow,
                 after_close_ns: known(wire.after_close_ns),
+                unread_bytes: known(wire.unread_bytes),
             }),
             EventKind::Abort => EventFacts::Abort(Abort {
                 reason: code("reason", wire.reason, AbortReason::from_code)?,

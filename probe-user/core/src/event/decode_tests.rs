@@ -73,6 +73,7 @@ fn wire_reset() -> ConnectionEvent {
         peer_silent_ns: 70,
         send_idle_ns: 80,
         after_close_ns: 90,
+        unread_bytes: 31,
         bytes_sent: 1,
         bytes_received: 2,
         process: wire_process(42, b"nginx"),
@@ -105,7 +106,10 @@ fn a_reset_comes_out_whole() {
     assert_eq!(reset.flow.idle_ns, None);
     assert_eq!(reset.flow.peer_silent_ns, Some(70));
     assert_eq!(reset.flow.send_idle_ns, Some(80));
-    assert_eq!(reset.after_close_ns, Some(90));
+    assert_eq!(
+        (reset.after_close_ns, reset.unread_bytes),
+        (Some(90), Some(31))
+    );
 }
 
 fn wire_end() -> EndEvent {

@@ -101,6 +101,9 @@ fields! {
         pub flow: Flow,
         /// For `data_after_close`: how long after the close the data arrived, nanoseconds.
         pub after_close_ns: Option<u64>,
+        /// For `unread_data`: payload bytes that were received and not read. For `data_after_close`: payload bytes of the segment
+        /// that came too late.
+        pub unread_bytes: Option<u64>,
     }
 
     /// A connection ended without a RST of either side.
@@ -193,6 +196,10 @@ impl Reset {
         if let Some(after_close_ns) = self.after_close_ns.filter(|_| is_late) {
             let after_close = quantity::duration(after_close_ns);
             details.add(format_args!("{after_close} after close"));
+        }
+        if let Some(unread_bytes) = self.unread_bytes {
+            let what = if is_late { "too late" } else { "unread" };
+            details.add(format_args!("{} {what}", quantity::bytes(unread_bytes)));
         }
         details.time("age", self.flow.connection_ns);
         // The peer was just heard: its data is what came too late.

@@ -158,6 +158,7 @@ mod tests {
                     "bytes_sent",
                     "bytes_received",
                     "after_close_ns",
+                    "unread_bytes",
                 ],
             ),
             (
@@ -219,6 +220,7 @@ mod tests {
         reset.reason = ResetReason::DataAfterClose;
         reset.kernel_reason = Some(KernelReason::new("TCP_ABORT_ON_DATA"));
         reset.after_close_ns = Some(300);
+        reset.unread_bytes = Some(24);
         let mut narrow = samples::port_alloc();
         let EventFacts::PortAlloc(search) = &mut narrow.facts else {
             panic!("{narrow:?}");
@@ -229,7 +231,7 @@ mod tests {
         for (event, own) in [
             (
                 late,
-                r#""direction":"sent","reason":"data_after_close","kernel_reason":"TCP_ABORT_ON_DATA","state":"established","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612,"after_close_ns":300}"#,
+                r#""direction":"sent","reason":"data_after_close","kernel_reason":"TCP_ABORT_ON_DATA","state":"established","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612,"after_close_ns":300,"unread_bytes":24}"#,
             ),
             (
                 samples::abort(),

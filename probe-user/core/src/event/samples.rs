@@ -95,6 +95,7 @@ pub fn reset() -> Event {
             state: Some(TcpState::Established),
             flow: FLOW,
             after_close_ns: None,
+            unread_bytes: None,
         }),
     )
 }

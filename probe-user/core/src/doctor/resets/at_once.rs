@@ -144,7 +144,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce<'_>) -> Opt
     let mut explains = Explained::default();
     at_once.explain(&mut explains);
     let AtOnce { moment, ending, .. } = at_once;
-    let met_open = group.of_sent(ResetReason::DataAfterClose, |pattern| pattern.met_open);
+    let met_open = group.of_sent(ResetReason::DataAfterClose, ResetPattern::certain);
     let failed = moment.lost();
     let certain = met_open
         .min(moment.late)

@@ -10,6 +10,7 @@ use super::group::{Group, named_others, title};
 use super::share::Share;
 use super::{Explained, Explanation, keepalive, limit};
 use crate::model::pairs::PairCounts;
+use crate::model::resets::ResetPattern;
 
 /// Finds it for one service.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
@@ -37,13 +38,25 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     };
     let (unread, late) = (sum(&unread_of), sum(&late_of));
     let share = Share::of(facts, group, unread + late);
-    let met_open = match is_late {
-        true => group
-            .pattern(ResetDirection::Sent, ResetReason::DataAfterClose)
-            .map_or(0, |pattern| pattern.met_open),
-        false => 0,
+    let reasons = || {
+        [ResetReason::UnreadData, ResetReason::DataAfterClose]
+            .into_iter()
+            .filter(|reason| *reason == ResetReason::UnreadData || is_late)
     };
-    let severity = share.severity_of(unread.saturating_add(met_open.min(late)))?;
+    let of_all = |number: fn(&ResetPattern) -> u64| -> u64 {
+        reasons().map(|reason| group.of_sent(reason, number)).sum()
+    };
+    let alerts = of_all(|pattern| pattern.of_alert_size);
+    let certain = group
+        .of_sent(ResetReason::UnreadData, ResetPattern::certain)
+        .min(unread)
+        + match is_late {
+            true => group
+                .of_sent(ResetReason::DataAfterClose, ResetPattern::certain)
+                .min(late),
+            false => 0,
+        };
+    let severity = share.severity_of(certain)?;
     let who = group.who(|counts| unread_of(counts) + late_of(counts));
     let place = group.destination;
     let mut evidence = vec![format!(
@@ -58,15 +71,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
          close is lost, and the client sees \"connection reset by peer\""
             .to_owned(),
     );
-    if unread == 0 && met_open == 0 {
-        evidence.push(keepalive::LIKE_CLOSE_NOTIFY.to_owned());
-    }
-    let patterns = || {
-        [ResetReason::UnreadData, ResetReason::DataAfterClose]
-            .into_iter()
-            .filter(|reason| *reason == ResetReason::UnreadData || is_late)
-            .filter_map(|reason| group.pattern(ResetDirection::Sent, reason))
-    };
+    evidence.extend(keepalive::doubt(certain, alerts, unread + late));
+    let patterns = || reasons().filter_map(|reason| group.pattern(ResetDirection::Sent, reason));
     let at_once: u64 = patterns().map(|it| it.answered_at_once).sum();
     let may_be_limit = at_once * 2 > unread + late;
     if may_be_limit {

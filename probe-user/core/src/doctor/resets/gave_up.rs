@@ -21,7 +21,9 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let pattern = group.pattern(ResetDirection::Sent, ResetReason::DataAfterClose);
     // Clients that only connect, such as health checks, want no answer: the data is a server's greeting.
     let without_request = pattern.map_or(0, |pattern| pattern.unanswered);
-    let severity = share.severity_of(failed.saturating_sub(without_request))?;
+    let alerts = pattern.map_or(0, |pattern| pattern.of_alert_size);
+    let doubtful = without_request.saturating_add(alerts);
+    let severity = share.severity_of(failed.saturating_sub(doubtful))?;
     let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::DataAfterClose));
     let name = title(&who);
     let place = group.destination;
@@ -44,6 +46,12 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             range(&pattern.after_close)
         ));
         evidence.extend(named_others("servers on this host", &pattern.other_ends));
+    }
+    if alerts > 0 {
+        evidence.push(format!(
+            "{alerts} of them answer data of the size of a TLS closing alert (close_notify): the server's reply to that of the client, \
+             which loses nothing"
+        ));
     }
     if without_request > 0 {
         evidence.push(format!(

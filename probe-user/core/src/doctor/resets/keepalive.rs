@@ -19,6 +19,28 @@ use crate::model::resets::spread::Similar;
 pub const LIKE_CLOSE_NOTIFY: &str = "no client was seen to lose anything: a TLS client that closes too sends a closing alert \
     (close_notify) first, which looks the same here and loses nothing";
 
+/// Data that came too late, and did matter; and what was unread, unless nearly all of the former were closing alerts: then that is
+/// likely to be the same.
+fn certain(pattern: &ResetPattern, unread: u64) -> u64 {
+    let certain = pattern.certain();
+    match certain {
+        0 if pattern.of_alert_size > 0 => 0,
+        _ => certain.saturating_add(unread),
+    }
+}
+
+/// What may be harmless of these RSTs: `alerts` of `count` have the size of a closing alert.
+pub fn doubt(certain: u64, alerts: u64, count: u64) -> Option<String> {
+    match (certain, alerts) {
+        (_, 1..) => Some(format!(
+            "{} of them answer data of the size of a TLS closing alert (close_notify): that loses nothing",
+            alerts.min(count)
+        )),
+        (0, 0) => Some(LIKE_CLOSE_NOTIFY.to_owned()),
+        _ => None,
+    }
+}
+
 const RETRY: &str = "have the client try a request again that failed on a connection it had used before (nginx does so: \
     proxy_next_upstream; only if the request may be repeated)";
 
@@ -92,7 +114,8 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let late_of = |pattern: &ResetPattern| pattern.count - limit::part(group, pattern);
     let late = late_of(pattern);
     let share = Share::of(facts, group, late.saturating_add(unread));
-    let severity = share.severity_of(pattern.met_open.saturating_add(unread))?;
+    let certain = certain(pattern, unread);
+    let severity = share.severity_of(certain)?;
     let who = group.who(|counts| {
         let late = counts
             .patterns
@@ -132,9 +155,7 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             "{unread} more had their request unread as the server closed: it came just before"
         ));
     }
-    if pattern.met_open == 0 && unread == 0 {
-        evidence.push(LIKE_CLOSE_NOTIFY.to_owned());
-    }
+    evidence.extend(doubt(certain, pattern.of_alert_size, late));
     let late_ns = pattern.after_close.range_ns();
     if late_ns.is_some_and(|(min_ns, _)| min_ns >= SECOND_NS) {
         evidence.push(
@@ -156,9 +177,10 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         finding: race(
             severity,
             format!(
-                "{name} on {place} closes idle connections{} while clients send: {} lose a request",
+                "{name} on {place} closes idle connections{} while clients send: {} {} a request",
                 after(timeout),
-                share.short()
+                share.short(),
+                if certain == 0 { "may lose" } else { "lose" }
             ),
             evidence,
             figures,

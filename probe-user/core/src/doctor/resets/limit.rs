@@ -50,9 +50,9 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let refused = |reason| group.of_sent(reason, |pattern| pattern.right_after_accept);
     let unread = refused(ResetReason::UnreadData);
     let late = refused(ResetReason::DataAfterClose);
-    let met_open = group.of_sent(ResetReason::DataAfterClose, |pattern| pattern.met_open);
+    let certain = group.of_sent(ResetReason::DataAfterClose, ResetPattern::certain);
     let share = Share::of(facts, group, unread + late);
-    let severity = share.severity_of(unread.saturating_add(met_open.min(late)))?;
+    let severity = share.severity_of(unread.saturating_add(certain.min(late)))?;
     let who = group.who(|counts| {
         let refused = |pattern: &ResetPattern| pattern.right_after_accept;
         let reasons = REASONS.into_iter();

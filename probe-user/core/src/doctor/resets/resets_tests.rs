@@ -16,6 +16,7 @@ struct Rst {
     idle_ms: u64,
     after_close_ms: Option<u64>,
     process: Option<Process>,
+    unread_bytes: Option<u64>,
 }
 
 const SERVER: &str = "10.0.0.2:80";
@@ -34,6 +35,7 @@ fn rst(side: Side, direction: ResetDirection, reason: ResetReason, idle_ms: u64)
         idle_ms,
         after_close_ms: None,
         process: Some(crate::event::samples::process(pid, name)),
+        unread_bytes: None,
     }
 }
 
@@ -61,6 +63,7 @@ fn event(rst: &Rst, port: u16) -> Event {
         let after_ms = rst.after_close_ms.unwrap_or(0);
         facts.flow.send_idle_ns = Some((rst.idle_ms + after_ms) * 1_000_000);
         facts.after_close_ns = rst.after_close_ms.map(|ms| ms * 1_000_000);
+        facts.unread_bytes = rst.unread_bytes;
         // An upload.
         facts.flow.bytes_received = Some(60_000);
     }

@@ -23,6 +23,10 @@ const MAX_OTHER_ENDS: usize = 8;
 /// From this length on, nanoseconds, a pause may be a timeout, and not only the work of a program.
 pub const PAUSE_NS: u64 = 100_000_000;
 
+/// Sizes of a closing alert (close_notify) with its record: of TLS 1.3 (24 bytes), and of TLS 1.2 with AES-GCM and AES-CCM (31),
+/// ChaCha20 (23), AES-CBC with SHA-1 (53), SHA-256 (69) and SHA-384 (85), RFC 8446 and RFC 5246.
+const CLOSING_ALERTS: [u64; 6] = [23, 24, 31, 53, 69, 85];
+
 /// RSTs of one pair by direction and reason: at most one entry for each of both.
 #[derive(Clone, Debug, Default)]
 pub struct ResetPatterns(Vec<ResetPattern>);
@@ -68,6 +72,10 @@ pub struct ResetPattern {
     pub passed_on: u64,
     /// How many of `passed_on` may be chance, in thousandths of one.
     pub passed_by_chance: u64,
+    /// Sent RSTs whose unread or late data has the size of a TLS closing alert.
+    pub of_alert_size: u64,
+    /// The same with another size: data that matters to the peer.
+    pub of_other_size: u64,
     /// For unread data of clients: the server had closed, and its last data had come after a pause, as a TLS server's closing
     /// alert does on an idle connection.
     pub unread_after_idle_close: u64,
@@ -212,6 +220,8 @@ impl ResetPattern {
             awaited_answer: 0,
             passed_on: 0,
             passed_by_chance: 0,
+            of_alert_size: 0,
+            of_other_size: 0,
             unread_after_idle_close: 0,
             seen: None,
             matched: 0,
@@ -226,6 +236,20 @@ impl ResetPattern {
         self.matched
             .saturating_add(self.after_own_close)
             .min(self.count)
+    }
+
+    /// Sent RSTs that certainly cost the peer something: its data was no closing alert of TLS, or, where the size of that is not
+    /// known, it received the RST before it had closed (data after close) or had sent in time (unread data).
+    pub fn certain(&self) -> u64 {
+        let unsized_ = self
+            .count
+            .saturating_sub(self.of_alert_size)
+            .saturating_sub(self.of_other_size);
+        let met = match self.reason {
+            ResetReason::DataAfterClose => self.met_open.min(unsized_),
+            _ => unsized_,
+        };
+        self.of_other_size + met
     }
 
     fn add(&mut self, event: &Event, reset: &Reset) {
@@ -264,6 +288,11 @@ impl ResetPattern {
     fn add_sent(&mut self, side: Side, reset: &Reset) {
         let flow = &reset.flow;
         let of_server = side == Side::Server;
+        match reset.unread_bytes {
+            Some(bytes) if CLOSING_ALERTS.contains(&bytes) => self.of_alert_size += 1,
+            Some(_) => self.of_other_size += 1,
+            None => {}
+        }
         match accept::closed_at_once(reset).filter(|_| of_server) {
             Some(Answer::None) => self.right_after_accept += 1,
             Some(Answer::Possible) => self.answered_at_once += 1,
@@ -306,6 +335,8 @@ impl ResetPattern {
         self.met_open += other.met_open;
         self.right_after_accept += other.right_after_accept;
         self.answered_at_once += other.answered_at_once;
+        self.of_alert_size += other.of_alert_size;
+        self.of_other_size += other.of_other_size;
         self.passed_by_chance += other.passed_by_chance;
         self.unread_after_idle_close += other.unread_after_idle_close;
         self.pause.add_all(&other.pause);
