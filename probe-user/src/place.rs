@@ -134,11 +134,7 @@ impl Place {
     /// # Errors
     /// If it can't be opened, or is not a regular file.
     pub fn open_regular(&self) -> io::Result<File> {
-        let found = open_path(Some(&self.directory), &self.name, 0)?;
-        if !found.metadata()?.is_file() {
-            return Err(refused(NOT_REGULAR));
-        }
-        open_regular(Path::new(&format!("/proc/self/fd/{}", found.as_raw_fd())))
+        reopen_regular(&open_path(Some(&self.directory), &self.name, 0)?)
     }
 
     /// The descriptor that the name stands for, if this process was started with it: /dev/stdout, or what a shell passes for
@@ -248,6 +244,17 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
         return Err(refused(NOT_REGULAR));
     }
     Ok(file)
+}
+
+/// Opens what was found with O_PATH, for reading, if it is a regular file: opening anything else may have an effect.
+///
+/// # Errors
+/// If it can't be opened, or is not a regular file.
+pub fn reopen_regular(found: &File) -> io::Result<File> {
+    if !found.metadata()?.is_file() {
+        return Err(refused(NOT_REGULAR));
+    }
+    open_regular(Path::new(&format!("/proc/self/fd/{}", found.as_raw_fd())))
 }
 
 fn identity(about: &Metadata) -> (u64, u64) {

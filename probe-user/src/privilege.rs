@@ -5,10 +5,15 @@ use std::io;
 const CAP_CHOWN: u32 = 0;
 const CAP_DAC_OVERRIDE: u32 = 1;
 const CAP_DAC_READ_SEARCH: u32 = 2;
+const CAP_SETGID: u32 = 6;
+const CAP_SETUID: u32 = 7;
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
+
+/// The user and group without rights of their own (`fs.overflowuid`).
+const NOBODY: libc::uid_t = 65_534;
 
 /// `_LINUX_CAPABILITY_VERSION_3`: 64 bits in two words.
 const VERSION_3: u32 = 0x2008_0522;
@@ -144,6 +149,42 @@ pub fn works_without(attempt: impl FnOnce() -> bool) -> io::Result<bool> {
 /// refer to them. Otherwise as [`drop_all_but`].
 pub fn keep_to_enter_namespaces() -> io::Result<()> {
     keep_only(|_| bit(CAP_SYS_ADMIN) | bit(CAP_SYS_PTRACE) | bit(CAP_DAC_READ_SEARCH))
+}
+
+/// Becomes another user without any capability, permanently; as [`drop_all_but`], and the bounding set is emptied. The
+/// user id changes only if this process may change it (CAP_SETUID, CAP_SETGID). For a process with one thread.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn become_unprivileged(user: libc::uid_t) -> io::Result<()> {
+    let held = both(own()?.map(|word| word.effective));
+    for capability in 0..u64::BITS {
+        // Without CAP_SETPCAP it stays as it is: what it allows can't be gained with no_new_privs.
+        // SAFETY: PR_CAPBSET_DROP takes only numbers.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+    }
+    if held & bit(CAP_SETUID) != 0 && held & bit(CAP_SETGID) != 0 {
+        match change_user(user) {
+            // A user namespace maps some ids only.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => change_user(NOBODY)?,
+            changed => changed?,
+        }
+    }
+    keep_only(|_| 0)
+}
+
+fn change_user(user: libc::uid_t) -> io::Result<()> {
+    // SAFETY: no group is read from a null list of length 0; integers otherwise.
+    let is_changed = unsafe {
+        libc::setgroups(0, std::ptr::null()) == 0
+            && libc::setresgid(user, user, user) == 0
+            && libc::setresuid(user, user, user) == 0
+    };
+    if is_changed {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn keep_only(wanted_of: impl Fn(u64) -> u64) -> io::Result<()> {

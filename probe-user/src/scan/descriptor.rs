@@ -1,10 +1,19 @@
-//! Messages between two processes that may carry a descriptor (SCM_RIGHTS).
+//! Messages between two processes that may carry descriptors (SCM_RIGHTS).
 
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Room for the control message of one descriptor, aligned as its header requires.
-type Control = [u64; 4];
+/// Maximum number of descriptors in a message.
+pub const MAX_DESCRIPTORS: usize = 20;
+
+/// Room for the control message of that many descriptors, aligned as its header requires.
+type Control = [u64; 2 + MAX_DESCRIPTORS / 2];
+
+/// Length of the data of a control message with this many descriptors.
+const fn data_bytes(descriptors: usize) -> u32 {
+    (descriptors * size_of::<RawFd>()) as u32
+}
 
 /// A pair of connected sockets that keep message boundaries; exec closes both.
 ///
@@ -32,27 +41,32 @@ fn header(part: &mut libc::iovec) -> libc::msghdr {
 /// Sends a message, which must not be empty.
 ///
 /// # Errors
-/// errno of sendmsg().
-pub fn send(over: &OwnedFd, bytes: &[u8], descriptor: Option<BorrowedFd>) -> io::Result<()> {
+/// errno of sendmsg(); EINVAL for more than [`MAX_DESCRIPTORS`].
+pub fn send(over: &OwnedFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if descriptors.len() > MAX_DESCRIPTORS {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
     let mut part = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
     };
     let mut header = header(&mut part);
-    let mut control: Control = [0; 4];
-    if let Some(descriptor) = descriptor {
+    let mut control = Control::default();
+    if !descriptors.is_empty() {
+        let data_bytes = data_bytes(descriptors.len());
         header.msg_control = control.as_mut_ptr().cast();
         // SAFETY: arithmetic on lengths; CMSG_FIRSTHDR points to the start of `control`, which has room for
-        // a header and one descriptor.
+        // a header and as many descriptors.
         unsafe {
-            header.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
+            header.msg_controllen = libc::CMSG_SPACE(data_bytes) as _;
             let message = libc::CMSG_FIRSTHDR(&raw const header);
             (*message).cmsg_level = libc::SOL_SOCKET;
             (*message).cmsg_type = libc::SCM_RIGHTS;
-            (*message).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
-            libc::CMSG_DATA(message)
-                .cast::<RawFd>()
-                .write_unaligned(descriptor.as_raw_fd());
+            (*message).cmsg_len = libc::CMSG_LEN(data_bytes) as _;
+            let place = libc::CMSG_DATA(message).cast::<RawFd>();
+            for (index, descriptor) in descriptors.iter().enumerate() {
+                place.add(index).write_unaligned(descriptor.as_raw_fd());
+            }
         }
     }
     loop {
@@ -67,18 +81,18 @@ pub fn send(over: &OwnedFd, bytes: &[u8], descriptor: Option<BorrowedFd>) -> io:
     }
 }
 
-/// Waits for a message. Returns its length, which is 0 if the other end is closed, and the descriptor that it
-/// carries.
+/// Waits for a message, unless the socket does not block. Returns its length, which is 0 if the other end is closed, and
+/// the descriptors that it carries.
 ///
 /// # Errors
 /// errno of recvmsg().
-pub fn receive(over: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+pub fn receive(over: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
     };
     let mut header = header(&mut part);
-    let mut control: Control = [0; 4];
+    let mut control = Control::default();
     header.msg_control = control.as_mut_ptr().cast();
     header.msg_controllen = size_of::<Control>() as _;
     let length = loop {
@@ -95,19 +109,77 @@ pub fn receive(over: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Option<O
             }
         }
     };
-    // SAFETY: the kernel has written whole control messages, within the length that is now in the header. A
-    // descriptor that it passes has no other owner. `control` has room for one only.
-    let descriptor = unsafe {
+    let mut descriptors = Vec::new();
+    // SAFETY: the kernel has written whole control messages, within the length that is now in the header. Descriptors
+    // that it passes have no other owner.
+    unsafe {
         let message = libc::CMSG_FIRSTHDR(&raw const header);
-        let carries = !message.is_null()
+        if !message.is_null()
             && (*message).cmsg_level == libc::SOL_SOCKET
             && (*message).cmsg_type == libc::SCM_RIGHTS
-            && (*message).cmsg_len as usize >= libc::CMSG_LEN(size_of::<RawFd>() as u32) as usize;
-        carries.then(|| {
-            OwnedFd::from_raw_fd(libc::CMSG_DATA(message).cast::<RawFd>().read_unaligned())
-        })
-    };
-    Ok((length, descriptor))
+        {
+            let bytes = ((*message).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            let place = libc::CMSG_DATA(message).cast::<RawFd>();
+            for index in 0..bytes / size_of::<RawFd>() {
+                let descriptor = place.add(index).read_unaligned();
+                descriptors.push(OwnedFd::from_raw_fd(descriptor));
+            }
+        }
+    }
+    Ok((length, descriptors))
+}
+
+/// Redirects the standard streams to /dev/null and closes everything else, so that nobody waits for this process to
+/// close them, and nothing is passed on. For a child process that was just created by fork().
+///
+/// # Errors
+/// If /dev/null can't be opened.
+pub fn close_all_but(control: OwnedFd) -> io::Result<OwnedFd> {
+    let nowhere = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    for stream in 0..=2 {
+        // SAFETY: integers only; nothing in this process uses the streams.
+        unsafe { libc::dup2(nowhere.as_raw_fd(), stream) };
+    }
+    drop(nowhere);
+    let kept = control.as_raw_fd().cast_unsigned();
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, u32::MAX)] {
+        if first <= last {
+            close_range(first, last);
+        }
+    }
+    Ok(control)
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: integers only; nothing in this process uses the descriptors.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
+        return;
+    }
+    // Before 5.9.
+    // SAFETY: sysconf() has no preconditions.
+    let limit = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };
+    let limit = u32::try_from(limit).unwrap_or(1024);
+    for descriptor in first..=last.min(limit) {
+        // SAFETY: as above.
+        unsafe { libc::close(descriptor.cast_signed()) };
+    }
+}
+
+/// Lets calls return EAGAIN instead of waiting.
+///
+/// # Errors
+/// errno of fcntl().
+pub fn set_nonblocking(socket: &OwnedFd) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let flags = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) };
+    // SAFETY: no pointers.
+    match unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 #[cfg(test)]
@@ -122,19 +194,20 @@ mod tests {
     fn bytes_and_descriptors_go_over() {
         let (here, there) = pair().unwrap();
         let file = File::open("/proc/self/comm").unwrap();
-        send(&here, b"with", Some(file.as_fd())).unwrap();
-        send(&here, b"without", None).unwrap();
+        send(&here, b"with", &[file.as_fd(); MAX_DESCRIPTORS]).unwrap();
+        send(&here, b"without", &[]).unwrap();
         let mut buffer = [0; 16];
-        let (length, descriptor) = receive(&there, &mut buffer).unwrap();
+        let (length, descriptors) = receive(&there, &mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"with");
         let mut text = String::new();
-        File::from(descriptor.unwrap())
+        assert_eq!(descriptors.len(), MAX_DESCRIPTORS);
+        File::from(descriptors.into_iter().next_back().unwrap())
             .read_to_string(&mut text)
             .unwrap();
         assert!(!text.is_empty());
-        let (length, descriptor) = receive(&there, &mut buffer).unwrap();
+        let (length, descriptors) = receive(&there, &mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"without");
-        assert!(descriptor.is_none());
+        assert!(descriptors.is_empty());
         drop(here);
         assert_eq!(receive(&there, &mut buffer).unwrap().0, 0);
     }

@@ -4,7 +4,7 @@
 //! back; nothing else. Those sockets can't change anything: destroying a socket takes CAP_NET_ADMIN, which it does
 //! not have. It ends with the process that started it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -74,9 +74,10 @@ impl NamespaceHelper {
         let mut request = vec![what];
         request.extend(netns.to_ne_bytes());
         request.extend(path.as_os_str().as_bytes());
-        descriptor::send(control, &request, None).map_err(|_| gone())?;
+        descriptor::send(control, &request, &[]).map_err(|_| gone())?;
         let mut answer = [0; size_of::<i32>()];
-        match descriptor::receive(control, &mut answer)? {
+        let (length, mut descriptors) = descriptor::receive(control, &mut answer)?;
+        match (length, descriptors.pop()) {
             (0, _) => Err(gone()),
             (_, Some(descriptor)) => Ok(descriptor),
             (_, None) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(answer))),
@@ -102,7 +103,7 @@ fn serve(control: OwnedFd) -> io::Result<()> {
     }
     // SAFETY: a NUL-terminated name.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"twtrace-netns".as_ptr()) };
-    let control = close_all_but(control)?;
+    let control = descriptor::close_all_but(control)?;
     privilege::keep_to_enter_namespaces()?;
     let home = File::open(OWN_NETNS)?;
     let mut request = [0; REQUEST_BYTES];
@@ -113,37 +114,14 @@ fn serve(control: OwnedFd) -> io::Result<()> {
         }
         match open_in(&request[..length], &home) {
             Ok(socket) => {
-                descriptor::send(&control, &0_i32.to_ne_bytes(), Some(socket.as_fd()))?;
+                descriptor::send(&control, &0_i32.to_ne_bytes(), &[socket.as_fd()])?;
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
-                descriptor::send(&control, &errno.to_ne_bytes(), None)?;
+                descriptor::send(&control, &errno.to_ne_bytes(), &[])?;
             }
         }
     }
-}
-
-/// Redirects the standard streams to /dev/null and closes everything else, so that nobody waits for this process to
-/// close them.
-fn close_all_but(control: OwnedFd) -> io::Result<OwnedFd> {
-    let nowhere = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
-    for stream in 0..=2 {
-        // SAFETY: integers only; nothing in this process uses the streams.
-        unsafe { libc::dup2(nowhere.as_raw_fd(), stream) };
-    }
-    drop(nowhere);
-    let kept = control.as_raw_fd().cast_unsigned();
-    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, u32::MAX)] {
-        if first <= last {
-            // SAFETY: integers only; nothing in this process uses the descriptors. If the call is missing (before
-            // 5.9) they stay open, which only delays their end.
-            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        }
-    }
-    Ok(control)
 }
 
 fn open_in(request: &[u8], home: &File) -> io::Result<OwnedFd> {

@@ -362,7 +362,7 @@ fn named(
 
 /// What each place in the code led to.
 pub fn stacks(session: &mut Session, stacks: &mut Stacks, at: Moment) -> Result<Observation> {
-    stacks.resolve_new(session.attached())?;
+    stacks.resolve_rest(session.attached())?;
     let counts = session.attached().site_counts()?;
     let rows = stacks.rows(&counts, |key| session.named(key));
     Ok(observation(at, ObservationData::Stacks(rows)))

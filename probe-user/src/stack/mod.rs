@@ -1,58 +1,110 @@
-//! User stacks that the kernel side keeps: looked up and symbolised while their processes live.
+//! User stacks that the kernel side keeps: looked up while their processes live, and resolved by another process.
 //!
-//! `process` reads a process's memory map and opens its files in its own root, `unwind` assembles a stack, `symbols`
-//! gives its functions names.
+//! Their files belong to any user, and are untrusted input. The tracer only opens them (`process`, `open`) and passes them on
+//! (`job`, `queue`, `namer`). A process without rights, which `launcher` starts and `sandbox` confines, reads
+//! them: `reader`. `protocol` has the messages between the two, `unwind` puts a stack together.
 
-mod perf_map;
+mod job;
+mod kept;
+mod launcher;
+mod mapping;
+mod namer;
+mod open;
 mod process;
-mod symbols;
-mod tables;
+mod protocol;
+mod queue;
+mod reader;
+mod sandbox;
+#[cfg(test)]
+mod sandbox_tests;
 mod unwind;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use twtrace_core::event::Process;
-use twtrace_core::model::stacks::{Frame, Missing, StackRow, merged};
+use twtrace_core::model::stacks::{Missing, StackRow, merged};
 use twtrace_wire::{
-    LOST_SITE, NO_SITE, ProcessKey, STACK_LOST, STACK_OF_EXIT, STACK_OF_KERNEL_THREAD, SiteCount,
-    StackWhat, Unattributed,
+    LOST_SITE, NO_SITE, ProcessKey, STACK_OF_EXIT, STACK_OF_KERNEL_THREAD, SiteCount, StackWhat,
+    Unattributed,
 };
 
 use crate::probe::{Attached, FoundSite, ProbeError};
+use job::{Job, Resolved};
+use kept::Kept;
+use namer::Namer;
+use open::OpenFiles;
 use process::{Image, NoImage};
-use symbols::Symbols;
 
 /// Between two lookups of new stacks.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Time for resolving stacks between two drains of the ring buffer.
+const SHARE: Duration = Duration::from_millis(10);
+/// Time for those that are left at the end.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Stacks seen so far. Never more than the kernel side's maps hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stacks {
     known: HashSet<u64>,
-    resolved: HashMap<u64, Resolved>,
-    resolved_at: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Resolved {
-    process: ProcessKey,
-    frames: Vec<Frame>,
-    why: Option<Missing>,
+    files: OpenFiles,
+    namer: Namer,
+    resolved: Kept,
+    looked_up_at: Option<Instant>,
 }
 
 impl Stacks {
-    /// Looks up new stacks, if the last lookup is at least a pause ago.
-    pub fn resolve_if_due(&mut self, attached: &Attached) -> Result<(), ProbeError> {
-        match self.resolved_at {
-            Some(resolved_at) if resolved_at.elapsed() < PAUSE => Ok(()),
-            _ => self.resolve_new(attached),
+    /// Starts what resolves them. To be called before privileges are dropped, and while there are no other threads.
+    pub fn open() -> Self {
+        Self {
+            known: HashSet::new(),
+            files: OpenFiles::default(),
+            namer: Namer::open(),
+            resolved: Kept::default(),
+            looked_up_at: None,
         }
     }
 
-    /// Looks up new stacks.
-    pub fn resolve_new(&mut self, attached: &Attached) -> Result<(), ProbeError> {
-        self.resolved_at = Some(Instant::now());
+    /// Looks up new stacks, if the last lookup is at least a pause ago, and has some resolved.
+    ///
+    /// # Errors
+    /// If a map can't be read.
+    pub fn resolve_some(&mut self, attached: &Attached) -> Result<(), ProbeError> {
+        let is_due = |at: Instant| at.elapsed() >= PAUSE;
+        if self.looked_up_at.is_none_or(is_due) {
+            self.look_up_new(attached)?;
+        }
+        self.work(SHARE);
+        Ok(())
+    }
+
+    /// Looks up new stacks for the last time, and has all resolved for which there is time.
+    ///
+    /// # Errors
+    /// If a map can't be read.
+    pub fn resolve_rest(&mut self, attached: &Attached) -> Result<(), ProbeError> {
+        self.look_up_new(attached)?;
+        self.work(LAST);
+        self.namer.abandon();
+        self.work(Duration::ZERO);
+        Ok(())
+    }
+
+    fn work(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.namer.is_idle() {
+            self.namer.work(until);
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        for (id, resolved) in self.namer.take_done() {
+            self.resolved.insert(id, resolved);
+        }
+    }
+
+    fn look_up_new(&mut self, attached: &Attached) -> Result<(), ProbeError> {
+        self.looked_up_at = Some(Instant::now());
         let mut by_process: HashMap<ProcessKey, Vec<FoundSite>> = HashMap::new();
         for found in attached.new_sites(&self.known)? {
             self.known.insert(found.id);
@@ -62,50 +114,37 @@ impl Stacks {
                 .push(found);
         }
         for (process, sites) in by_process {
-            self.resolve(process, &sites);
+            self.look_up(process, sites);
         }
         Ok(())
     }
 
-    fn resolve(&mut self, process: ProcessKey, sites: &[FoundSite]) {
+    fn look_up(&mut self, process: ProcessKey, sites: Vec<FoundSite>) {
         let mut image = Image::of(process);
         if image.is_ok() && !process::is_alive(process) {
             // The pid may have been reused while reading: then the image is another process's.
             image = Err(NoImage::Gone);
         }
-        let mut symbols = Symbols::new();
         for found in sites {
-            let without = match found.site.stack {
-                STACK_OF_EXIT => Some(Missing::Exit),
-                STACK_OF_KERNEL_THREAD => Some(Missing::KernelThread),
-                _ => None,
+            let why = match (found.site.stack, &mut image) {
+                (STACK_OF_EXIT, _) => Missing::Exit,
+                (STACK_OF_KERNEL_THREAD, _) => Missing::KernelThread,
+                (_, Ok(image)) => {
+                    self.namer.push(Job::new(found, image, &mut self.files));
+                    continue;
+                }
+                (_, Err(NoImage::Gone)) => Missing::ProcessGone,
+                (_, Err(NoImage::Unreadable)) => Missing::Unreadable,
             };
-            let (frames, why) = match (&mut image, without) {
-                (_, Some(why)) => (Vec::new(), Some(why)),
-                (Ok(image), None) => {
-                    let stack = unwind::unwind(&found.site, &found.frames, image);
-                    let outer = match (found.site.stack, stack.is_cut) {
-                        (STACK_LOST, _) => Some(Missing::OuterFrames),
-                        (_, true) => Some(Missing::NoFramePointers),
-                        (_, false) => None,
-                    };
-                    (symbols.name(&stack.frames, image), outer)
-                }
-                (Err(error), None) => {
-                    let why = match error {
-                        NoImage::Gone => Missing::ProcessGone,
-                        NoImage::Unreadable => Missing::Unreadable,
-                    };
-                    (
-                        symbols::unnamed(&unwind::raw(&found.site, &found.frames)),
-                        Some(why),
-                    )
-                }
+            let frames = match why {
+                Missing::Exit | Missing::KernelThread => Vec::new(),
+                _ => unwind::raw(&found.site, &found.frames),
             };
             let resolved = Resolved {
                 process,
-                frames,
-                why,
+                user: None,
+                frames: frames.into_iter().map(job::unnamed).collect(),
+                why: Some(why),
             };
             self.resolved.insert(found.id, resolved);
         }
@@ -131,7 +170,7 @@ impl Stacks {
                 NO_SITE => Some(nobody(Missing::NotSeen, Unattributed::Unknown)),
                 LOST_SITE => Some(nobody(Missing::Lost, Unattributed::Lost)),
                 site => {
-                    let Some(resolved) = self.resolved.get(&site) else {
+                    let Some(resolved) = self.resolved.get(site) else {
                         return Some(nobody(Missing::Lost, Unattributed::Lost));
                     };
                     Some(StackRow {

@@ -4,15 +4,8 @@
 //! libc's close() or connect(). The top of the stack was kept: it is unwound by the tables of the modules
 //! until it meets the walk.
 
-use std::collections::HashMap;
-
-use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
-use framehop::{FrameAddress, Unwinder};
 use twtrace_core::model::stacks::FoundBy;
 use twtrace_wire::{STACK_DEPTH, Site, WINDOW_WORDS};
-
-use super::process::Image;
-use super::tables::module;
 
 /// No function's frame is larger; beyond it, the register does not hold a frame pointer.
 const MAX_FRAME_BYTES: u64 = 8 << 20;
@@ -28,9 +21,15 @@ pub struct Stack {
     pub is_cut: bool,
 }
 
-/// The stack of a site.
-pub fn unwind(site: &Site, walked: &[u64], image: &mut Image) -> Stack {
-    let executable = |address: u64| image.mapping(address.wrapping_sub(1)).is_some();
+/// The stack of a site. `module_of` returns the start of the executable mapping that contains an address, `by_tables` the
+/// top of the stack by unwind tables, if there are any.
+pub fn unwind(
+    site: &Site,
+    walked: &[u64],
+    module_of: impl Fn(u64) -> Option<u64>,
+    by_tables: impl FnOnce() -> Option<Top>,
+) -> Stack {
+    let executable = |address: u64| module_of(address.wrapping_sub(1)).is_some();
     // The walk follows whatever value the frame pointer's register holds.
     let walked: Vec<u64> = walked
         .iter()
@@ -45,16 +44,27 @@ pub fn unwind(site: &Site, walked: &[u64], image: &mut Image) -> Stack {
             is_cut: false,
         };
     }
-    if let Some(top) = by_tables(site, image) {
+    if let Some(top) = by_tables() {
         return joined(site.ip, &top, &located(site, &walked));
     }
-    let likely = scanned(site, |address| {
-        image.mapping(address - 1).map(|mapping| mapping.start)
-    });
+    let likely = scanned(site, |address| module_of(address.wrapping_sub(1)));
     Stack {
         frames: with_likely(site, likely, &walked),
         is_cut: walked.len() < 2,
     }
+}
+
+/// All addresses that the stack of a site can have: instructions first, then return addresses.
+pub fn candidates(site: &Site, walked: &[u64]) -> (Vec<u64>, Vec<u64>) {
+    if site.sp == 0 {
+        let (first, returns) = walked.split_at(walked.len().min(1));
+        return (first.to_vec(), returns.to_vec());
+    }
+    let words = site.window.iter().enumerate();
+    let kept = words.filter(|(index, _)| site.returns >> index & 1 != 0);
+    let outer = walked.iter().skip(1);
+    let returns = kept.map(|(_, word)| word).chain(outer).copied();
+    (vec![site.ip], returns.collect())
 }
 
 /// The stack of a process that no longer exists: its addresses can't be resolved.
@@ -74,19 +84,19 @@ fn by_frame_pointers(walked: &[u64]) -> Vec<FoundFrame> {
 
 /// A return address and the stack word that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Return {
-    address: u64,
+pub struct Return {
+    pub address: u64,
     /// Index of the word from the stack pointer; `None` beyond what was kept.
-    index: Option<usize>,
+    pub index: Option<usize>,
 }
 
 /// The result of unwinding the top of the stack with tables.
 #[derive(Debug, PartialEq, Eq)]
-struct Top {
+pub struct Top {
     /// Return addresses, each with its stack word.
-    returns: Vec<Return>,
+    pub returns: Vec<Return>,
     /// They reach the end of the stack.
-    is_whole: bool,
+    pub is_whole: bool,
 }
 
 /// The tables' frames, and those of the walk that are farther out on the stack. Addresses alone are not enough to
@@ -174,72 +184,6 @@ fn scanned(site: &Site, module_of: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         }
     }
     likely
-}
-
-/// Unwinds the kept part of the stack; `None` if the module has no tables.
-fn by_tables(site: &Site, image: &mut Image) -> Option<Top> {
-    let mut unwinder = UnwinderX86_64::<Vec<u8>>::new();
-    let mut cache = CacheX86_64::<_>::new();
-    let mut has_tables: HashMap<u64, bool> = HashMap::new();
-    let mut registers = UnwindRegsX86_64::new(site.ip, site.sp, site.bp);
-    let mut read_stack = |address: u64| {
-        let index = usize::try_from(address.wrapping_sub(site.sp) / 8).map_err(|_| ())?;
-        match address % 8 {
-            0 => site.window.get(index).copied().ok_or(()),
-            _ => Err(()),
-        }
-    };
-    let mut frame = FrameAddress::from_instruction_pointer(site.ip);
-    let mut top = Top {
-        returns: Vec::new(),
-        is_whole: false,
-    };
-    while top.returns.len() < WINDOW_WORDS {
-        let mapping = image.mapping(frame.address_for_lookup()).cloned();
-        let known = mapping.is_some_and(|mapping| {
-            *has_tables.entry(mapping.start).or_insert_with(|| {
-                let module = module(&mapping, image);
-                let found = module.is_some();
-                module
-                    .into_iter()
-                    .for_each(|module| unwinder.add_module(module));
-                found
-            })
-        });
-        if !known {
-            // framehop would continue with the frame pointer.
-            break;
-        }
-        match unwinder.unwind_frame(frame, &mut registers, &mut cache, &mut read_stack) {
-            Ok(Some(address)) => {
-                let Some(index) = kept_at(site, registers.sp(), address) else {
-                    break;
-                };
-                top.returns.push(Return {
-                    address,
-                    index: Some(index),
-                });
-                let Some(next) = FrameAddress::from_return_address(address) else {
-                    break;
-                };
-                frame = next;
-            }
-            Ok(None) => {
-                top.is_whole = true;
-                break;
-            }
-            Err(_) => break,
-        }
-    }
-    (!top.returns.is_empty()).then_some(top)
-}
-
-/// The word that the address was read from, if the kernel side also took it for a return address: only those are the
-/// same each time the site is counted.
-fn kept_at(site: &Site, frame: u64, address: u64) -> Option<usize> {
-    let index = usize::try_from(frame.wrapping_sub(8).wrapping_sub(site.sp) / 8).ok()?;
-    let is_kept = site.window.get(index) == Some(&address) && site.returns >> index & 1 != 0;
-    is_kept.then_some(index)
 }
 
 #[cfg(test)]

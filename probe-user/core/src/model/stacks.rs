@@ -80,6 +80,12 @@ pub enum Missing {
     NotSeen,
     /// The process's memory map can't be read.
     Unreadable,
+    /// Names of functions, and callers that only unwind tables show: the symbols could not be read, or not in time.
+    SymbolsFailed,
+    /// The same: the limits for one user's processes, or for all, were reached.
+    SymbolsLimited,
+    /// The same: reading symbols failed too often, or can't be done here.
+    SymbolsOff,
 }
 
 impl Missing {
@@ -94,6 +100,13 @@ impl Missing {
             Self::NoFramePointers => "(outer frames not known: no frame pointers)",
             Self::NotSeen => "(no close() seen)",
             Self::Unreadable => "(the process's memory map can't be read)",
+            Self::SymbolsFailed => {
+                "(no function names: reading the symbols failed or took too long)"
+            }
+            Self::SymbolsLimited => "(no function names: a limit was reached)",
+            Self::SymbolsOff => {
+                "(no function names: reading symbols is switched off after failures)"
+            }
         }
     }
 }

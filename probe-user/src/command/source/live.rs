@@ -82,6 +82,7 @@ impl Live {
                 open_namespace_helper()
             }
         };
+        let stacks = options.max_stacks.map(|_| Stacks::open());
         let stop = Stop::listen().context("listening for signals")?;
         let mut filter = options.filter.resolve()?;
         let mut probing = options.probing.options();
@@ -114,7 +115,7 @@ impl Live {
             observer,
             sample_interval: options.sample_interval,
             launch,
-            stacks: options.max_stacks.map(|_| Stacks::default()),
+            stacks,
             keep: options.keep,
             is_service: options.is_service,
         })
@@ -163,7 +164,7 @@ impl Live {
         forward(sink, self.observer.exits(&mut self.session, false)?)?;
         if let Some(stacks) = &mut self.stacks {
             // Without delay: the process may be short-lived.
-            stacks.resolve_if_due(self.session.attached())?;
+            stacks.resolve_some(self.session.attached())?;
         }
         self.observer.keep_up(&self.session)?;
         if let Some(interval) = self.sample_interval

@@ -63,17 +63,19 @@ fn lines(row: &StackRow) -> Vec<String> {
     lines
 }
 
-/// Such as `close_all+0x1c (/usr/bin/client) client.c:12`.
+/// Such as `close_all+0x1c (/usr/bin/client) client.c:12`; without a name `/usr/bin/client+0x119c`, the offset in the
+/// file, which is the same in each process.
 fn frame(frame: &Frame) -> String {
-    let mut text = match &frame.symbol {
-        Some(symbol) => {
+    let mut text = match (&frame.symbol, &frame.module, frame.offset) {
+        (Some(symbol), ..) => {
             let mut name: String = symbol.chars().take(SYMBOL).collect();
             if name.len() < symbol.len() {
                 name.push('…');
             }
             escape(&name)
         }
-        None => format!("0x{:x}", frame.address),
+        (None, Some(module), Some(offset)) => format!("{}+0x{offset:x}", escape(module)),
+        (None, ..) => format!("0x{:x}", frame.address),
     };
     if let Some(offset) = frame.offset
         && frame.symbol.is_some()
@@ -83,7 +85,9 @@ fn frame(frame: &Frame) -> String {
     if frame.found_by == FoundBy::Scan {
         text.push_str(" [likely]");
     }
-    if let Some(module) = &frame.module {
+    if let Some(module) = &frame.module
+        && (frame.symbol.is_some() || frame.offset.is_none())
+    {
         text.push_str(&format!(" ({})", escape(module)));
     }
     if let Some(file) = &frame.file {

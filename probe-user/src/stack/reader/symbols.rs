@@ -1,0 +1,102 @@
+//! Functions of a file's symbol table.
+
+use object::elf::{STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE};
+
+use super::bytes::Bytes;
+use super::elf::Elf;
+use crate::stack::protocol::MAX_NAME;
+
+/// Larger tables are not read, bytes: 2.8 million symbols.
+const MAX_TABLE: usize = 64 << 20;
+/// Maximum number of functions that are kept, of 24 bytes each.
+const MAX_FUNCTIONS: usize = 1_500_000;
+/// Functions may lie in others.
+const MAX_NESTED: usize = 8;
+
+/// Functions sorted by address. Their names stay in the file.
+#[derive(Debug)]
+pub struct Symbols {
+    functions: Vec<Function>,
+    names_at: u64,
+    names_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Function {
+    address: u64,
+    bytes: u64,
+    name: u32,
+    /// Which of several at one address has the best name.
+    rank: u8,
+}
+
+impl Symbols {
+    /// Reads `.symtab`, or `.dynsym` if the file is stripped. Without functions if it has neither.
+    pub fn read(file: &Bytes, elf: &Elf) -> Self {
+        for name in [".symtab", ".dynsym"] {
+            if let Some(symbols) = Self::of_table(file, elf, name)
+                && !symbols.functions.is_empty()
+            {
+                return symbols;
+            }
+        }
+        Self {
+            functions: Vec::new(),
+            names_at: 0,
+            names_bytes: 0,
+        }
+    }
+
+    fn of_table(file: &Bytes, elf: &Elf, name: &str) -> Option<Self> {
+        let table = elf.section(name)?;
+        let names = elf.linked(table.link)?;
+        let mut functions = Vec::new();
+        let read = elf.symbols(file, table, MAX_TABLE, |symbol| {
+            let is_code = matches!(symbol.kind, STT_FUNC | STT_GNU_IFUNC | STT_NOTYPE);
+            let is_named = symbol.name != 0 && symbol.is_defined && symbol.address != 0;
+            if is_code && is_named && functions.len() < MAX_FUNCTIONS {
+                let is_label = symbol.kind == STT_NOTYPE;
+                functions.push(Function {
+                    address: symbol.address,
+                    bytes: symbol.bytes,
+                    name: symbol.name,
+                    rank: 2 * u8::from(is_label) + u8::from(!symbol.is_global),
+                });
+            }
+        });
+        if let Err(error) = read {
+            log::debug!("{name}: {error}");
+        }
+        functions.sort_unstable_by_key(|it| (it.address, std::cmp::Reverse(it.rank)));
+        functions.shrink_to_fit();
+        Some(Self {
+            functions,
+            names_at: names.offset,
+            names_bytes: names.bytes,
+        })
+    }
+
+    /// The function that contains an address: its name, and the offset from its start.
+    pub fn find(&self, file: &Bytes, address: u64) -> Option<(Vec<u8>, u64)> {
+        let after = self.functions.partition_point(|it| it.address <= address);
+        let before = self.functions[..after].iter().rev();
+        let function = before.take(MAX_NESTED).find(|it| match it.bytes {
+            // It reaches to the next one.
+            0 => it.rank < 2 || self.functions[after - 1].address == it.address,
+            bytes => address - it.address < bytes,
+        })?;
+        Some((self.name(file, function)?, address - function.address))
+    }
+
+    fn name(&self, file: &Bytes, function: &Function) -> Option<Vec<u8>> {
+        let offset = u64::from(function.name);
+        let left = usize::try_from(self.names_bytes.checked_sub(offset)?).ok()?;
+        // A mangled name is longer than the name.
+        let most = left.min(4 * MAX_NAME);
+        let mut name = file
+            .read_some(self.names_at.checked_add(offset)?, most)
+            .ok()?;
+        name.truncate(memchr::memchr(0, &name).unwrap_or(name.len()));
+        (!name.is_empty()).then_some(name)
+    }
+}
