@@ -38,6 +38,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         ]);
         build(command, &Path::new(&out).join(format!("closer_{name}")))?;
     }
+    let mut command = Command::new("cc");
+    command.args(["-O1", "-static", "programs/mapper.c", "-o"]);
+    build(command, &Path::new(&out).join("mapper"))?;
     let mut command = Command::new(env::var("RUSTC")?);
     command
         .args(["--edition", "2024", "-O", "-C", "force-frame-pointers=yes"])

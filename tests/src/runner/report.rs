@@ -73,6 +73,11 @@ impl RunningReport {
         bpf::programs_of(self.child.id())
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it (SIGKILL).
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
@@ -94,12 +99,20 @@ impl RunningReport {
     ///
     /// # Errors
     /// If it does not end, or not with one of these exit codes.
-    pub fn end_with(mut self, codes: &[i32]) -> Result<(i32, String)> {
+    pub fn end_with(self, codes: &[i32]) -> Result<(i32, String)> {
+        self.end_within(END_LIMIT, codes)
+    }
+
+    /// The same, if it may not take as long.
+    ///
+    /// # Errors
+    /// As [`Self::end_with`].
+    pub fn end_within(mut self, limit: Duration, codes: &[i32]) -> Result<(i32, String)> {
         process::signal(self.child.id().cast_signed(), libc::SIGINT)?;
         // Reads its output while it ends, so that it can't block on a full pipe.
         let stdout = self.child.stdout.take().context("no output")?;
         let output = thread::spawn(move || io::read_to_string(stdout));
-        let status = super::trace::wait(&mut self.child, END_LIMIT)?;
+        let status = super::trace::wait(&mut self.child, limit)?;
         let output = output.join().unwrap_or_else(|_| Ok(String::new()))?;
         let code = status.code().filter(|code| codes.contains(code));
         let code = code.with_context(|| {

@@ -24,6 +24,7 @@ mod experiments;
 mod explain;
 mod fix_script;
 mod handover;
+mod hostile_elf;
 mod html;
 mod idle;
 mod leak;
@@ -46,6 +47,7 @@ mod reuse;
 mod schema;
 mod serve;
 mod stacks;
+mod stacks_hostile;
 mod start;
 mod storm;
 mod terminal;
@@ -317,6 +319,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, TierReach)> {
         (command::only::USAGES, TierReach::Tracepoints),
         (command::manners::USAGES, TierReach::BestTier),
         (stacks::USAGES, TierReach::Tracepoints),
+        (stacks_hostile::USAGES, TierReach::BestTier),
         (containers::USAGES, TierReach::Tracepoints),
         (exec::USAGES, TierReach::Tracepoints),
         (recordings::USAGES, TierReach::BestTier),

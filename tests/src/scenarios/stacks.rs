@@ -70,9 +70,9 @@ pub const USAGES: &[Usage] = &[
 
 /// A program built with this crate.
 #[derive(Clone, Copy)]
-struct Program {
+pub(super) struct Program {
     /// Its comm, 15 bytes at most.
-    comm: &'static str,
+    pub(super) comm: &'static str,
     bytes: &'static [u8],
     /// Its outermost frames are also known: [`DEPTH`] recursive calls, and main().
     is_whole: bool,
@@ -86,7 +86,7 @@ macro_rules! built {
     };
 }
 
-const FRAME_POINTERS: Program = Program {
+pub(super) const FRAME_POINTERS: Program = Program {
     comm: "closer-fp",
     bytes: built!("frame_pointers"),
     is_whole: true,
@@ -117,14 +117,14 @@ const RUST: Program = Program {
     in_own_root: false,
 };
 
-const PLAIN: u64 = 5;
+pub(super) const PLAIN: u64 = 5;
 const RESET: u64 = 3;
 const FAILING: u64 = 2;
 /// Depth of the functions: `deeper` calls itself this many times.
 const DEPTH: usize = 21;
 
 /// A program that has closed its connections and waits, in a directory of its own.
-struct Running {
+pub(super) struct Running {
     child: Child,
     directory: PathBuf,
 }
@@ -140,7 +140,7 @@ impl Drop for Running {
 
 impl Program {
     /// Runs it until it has closed all connections, against a listener that closes when its peer has.
-    fn run(self, arguments: &[&str]) -> Result<Running> {
+    pub(super) fn run(self, arguments: &[&str]) -> Result<Running> {
         if self.bytes.is_empty() {
             bail!(Skip(format!("{} could not be built here", self.comm)));
         }
@@ -234,13 +234,13 @@ fn report_of(
     Ok(report)
 }
 
-fn rows(report: &Value) -> Result<&Vec<Value>> {
+pub(super) fn rows(report: &Value) -> Result<&Vec<Value>> {
     report["stacks"]
         .as_array()
         .with_context(|| format!("no stacks: {}", report["stacks"]))
 }
 
-fn symbols(row: &Value) -> Vec<&str> {
+pub(super) fn symbols(row: &Value) -> Vec<&str> {
     let frames = row["frames"].as_array().into_iter().flatten();
     frames
         .map(|frame| frame["symbol"].as_str().unwrap_or("?"))
@@ -248,7 +248,7 @@ fn symbols(row: &Value) -> Vec<&str> {
 }
 
 /// Checks that all events of a kind have this function among their innermost frames, and that their number is right.
-fn counted_under(
+pub(super) fn counted_under(
     rows: &[Value],
     what: &str,
     function: &str,
@@ -275,7 +275,7 @@ fn counted_under(
     Ok(())
 }
 
-fn total(rows: &[Value], what: &str) -> u64 {
+pub(super) fn total(rows: &[Value], what: &str) -> u64 {
     rows.iter()
         .filter(|row| row["what"] == what)
         .filter_map(|row| row["count"].as_u64())
