@@ -89,6 +89,15 @@ impl Job {
         }
     }
 
+    /// About the memory that it takes, without its files.
+    pub fn bytes(&self) -> usize {
+        let names = self.mappings.iter().flat_map(|mapping| &mapping.name);
+        size_of::<Self>()
+            + self.walked.len() * size_of::<u64>()
+            + self.mappings.len() * (size_of::<MemoryMapping>() + size_of::<usize>())
+            + names.map(|name| name.len()).sum::<usize>()
+    }
+
     /// Its files, each once.
     pub fn files(&self) -> Vec<&Rc<OpenFile>> {
         let mut distinct: Vec<&Rc<OpenFile>> = Vec::new();

@@ -42,6 +42,22 @@ const PAUSE: Duration = Duration::from_millis(100);
 const SHARE: Duration = Duration::from_millis(10);
 /// Time for those that are left at the end.
 const LAST: Duration = Duration::from_secs(5);
+/// Time for reading the maps of processes between two drains, and of those of one user: a process may have many large ones.
+const LOOKUP: Limits = Limits {
+    all: Duration::from_millis(100),
+    user: Duration::from_millis(40),
+};
+/// The same at the end.
+const LAST_LOOKUP: Limits = Limits {
+    all: Duration::from_secs(2),
+    user: Duration::from_millis(500),
+};
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    all: Duration,
+    user: Duration,
+}
 
 /// Stacks seen so far. Never more than the kernel side's maps hold.
 #[derive(Debug)]
@@ -72,7 +88,7 @@ impl Stacks {
     pub fn resolve_some(&mut self, attached: &Attached) -> Result<(), ProbeError> {
         let is_due = |at: Instant| at.elapsed() >= PAUSE;
         if self.looked_up_at.is_none_or(is_due) {
-            self.look_up_new(attached)?;
+            self.look_up_new(attached, LOOKUP)?;
         }
         self.work(SHARE);
         Ok(())
@@ -83,7 +99,10 @@ impl Stacks {
     /// # Errors
     /// If a map can't be read.
     pub fn resolve_rest(&mut self, attached: &Attached) -> Result<(), ProbeError> {
-        self.look_up_new(attached)?;
+        self.look_up_new(attached, LAST_LOOKUP)?;
+        for found in attached.new_sites(&self.known)? {
+            self.leave(found, Missing::SymbolsLimited);
+        }
         self.work(LAST);
         self.namer.abandon();
         self.work(Duration::ZERO);
@@ -103,18 +122,26 @@ impl Stacks {
         }
     }
 
-    fn look_up_new(&mut self, attached: &Attached) -> Result<(), ProbeError> {
+    /// Those for which there is no time are found again the next time.
+    fn look_up_new(&mut self, attached: &Attached, limits: Limits) -> Result<(), ProbeError> {
         self.looked_up_at = Some(Instant::now());
         let mut by_process: HashMap<ProcessKey, Vec<FoundSite>> = HashMap::new();
         for found in attached.new_sites(&self.known)? {
-            self.known.insert(found.id);
             by_process
                 .entry(found.site.process)
                 .or_default()
                 .push(found);
         }
+        let began = Instant::now();
+        let mut used: HashMap<Option<u32>, Duration> = HashMap::new();
+        // In any order: other processes come first the next time.
         for (process, sites) in by_process {
-            self.look_up(process, sites);
+            let since = Instant::now();
+            let of_user = used.entry(process::user_of(process)).or_default();
+            if *of_user < limits.user && since - began < limits.all {
+                self.look_up(process, sites);
+                *of_user += since.elapsed();
+            }
         }
         Ok(())
     }
@@ -130,24 +157,31 @@ impl Stacks {
                 (STACK_OF_EXIT, _) => Missing::Exit,
                 (STACK_OF_KERNEL_THREAD, _) => Missing::KernelThread,
                 (_, Ok(image)) => {
+                    self.known.insert(found.id);
                     self.namer.push(Job::new(found, image, &mut self.files));
                     continue;
                 }
                 (_, Err(NoImage::Gone)) => Missing::ProcessGone,
                 (_, Err(NoImage::Unreadable)) => Missing::Unreadable,
             };
-            let frames = match why {
-                Missing::Exit | Missing::KernelThread => Vec::new(),
-                _ => unwind::raw(&found.site, &found.frames),
-            };
-            let resolved = Resolved {
-                process,
-                user: None,
-                frames: frames.into_iter().map(job::unnamed).collect(),
-                why: Some(why),
-            };
-            self.resolved.insert(found.id, resolved);
+            self.leave(found, why);
         }
+    }
+
+    /// Keeps a stack whose process's map is not known.
+    fn leave(&mut self, found: FoundSite, why: Missing) {
+        let frames = match why {
+            Missing::Exit | Missing::KernelThread => Vec::new(),
+            _ => unwind::raw(&found.site, &found.frames),
+        };
+        let resolved = Resolved {
+            process: found.site.process,
+            user: None,
+            frames: frames.into_iter().map(job::unnamed).collect(),
+            why: Some(why),
+        };
+        self.known.insert(found.id);
+        self.resolved.insert(found.id, resolved);
     }
 
     /// Rows of the counted stacks. `name` returns the process of a key.

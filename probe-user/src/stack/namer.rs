@@ -180,6 +180,7 @@ impl Namer {
         let files: Vec<_> = job.files().into_iter().map(|it| it.identity).collect();
         match job.named(message, self.number) {
             Ok(resolved) => {
+                log::debug!("symbols of a stack of user {user}: {} us", took.as_micros());
                 self.queue.took(user, took);
                 self.queue.succeeded(files.into_iter());
                 if let Some(reader) = &mut self.reader {

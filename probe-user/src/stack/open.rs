@@ -302,7 +302,7 @@ mod tests {
             fs::write(&file, "").unwrap();
             let mapping = mapping(&format!("/{index}"), &file);
             kept.extend(files.mapped(&mapping, &root, 1));
-            assert_eq!(files.mapped(&mapping, &root, 2).is_ok(), true);
+            assert!(files.mapped(&mapping, &root, 2).is_ok());
         }
         assert_eq!(kept.len(), MAX_OPEN_OF_USER);
     }

@@ -58,6 +58,12 @@ pub fn is_alive(process: ProcessKey) -> bool {
         .is_some_and(|ticks| ticks == procfs::shown_ticks(process.start_boot_ns))
 }
 
+/// The user who started a process; `None` if it no longer exists.
+pub fn user_of(process: ProcessKey) -> Option<u32> {
+    let pid = pid_namespace::shown_pid(process)?;
+    Some(Ids::read(pid).ok()?.real)
+}
+
 impl Image {
     /// Reads the map of a process. The caller must check afterwards that it was the right process ([`is_alive`]).
     ///

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::job::Job;
-use super::open::{Identity, OpenFile};
+use super::open::Identity;
 
-/// Stacks that wait, and those of one user.
-const MAX_JOBS: usize = 16_384;
-const MAX_JOBS_OF_USER: usize = 8_192;
+/// Memory of the stacks that wait, and of those of one user, bytes. A stack takes some 2 KiB.
+const MAX_BYTES: usize = 32 << 20;
+const MAX_BYTES_OF_USER: usize = 16 << 20;
+/// Files that are remembered.
+const MAX_PROVEN: usize = 16_384;
 /// Users that are remembered.
 const MAX_USERS: usize = 4_096;
 /// After as many failures nothing more is read for a user's processes.
@@ -18,6 +20,8 @@ const MAX_FAILURES: u32 = 3;
 #[derive(Debug, Default)]
 struct User {
     waiting: VecDeque<Job>,
+    /// Memory of those that wait.
+    bytes: usize,
     /// Time that its stacks took.
     used: Duration,
     failures: u32,
@@ -31,7 +35,8 @@ pub struct Queue {
     users: BTreeMap<u32, User>,
     /// Files that were read: they do not count as the reason of a failure.
     proven: HashSet<Identity>,
-    jobs: usize,
+    /// Memory of all that wait.
+    bytes: usize,
 }
 
 impl Queue {
@@ -41,15 +46,17 @@ impl Queue {
             self.users
                 .retain(|_, user| user.failures > 0 || !user.waiting.is_empty());
         }
-        if self.jobs >= MAX_JOBS || self.users.len() >= MAX_USERS {
+        let bytes = job.bytes();
+        if self.bytes + bytes > MAX_BYTES || self.users.len() >= MAX_USERS {
             return Err(Box::new(job));
         }
         let user = self.users.entry(job.user).or_default();
-        if user.failures >= MAX_FAILURES || user.waiting.len() >= MAX_JOBS_OF_USER {
+        if user.failures >= MAX_FAILURES || user.bytes + bytes > MAX_BYTES_OF_USER {
             return Err(Box::new(job));
         }
         user.waiting.push_back(job);
-        self.jobs += 1;
+        user.bytes += bytes;
+        self.bytes += bytes;
         Ok(())
     }
 
@@ -60,13 +67,15 @@ impl Queue {
             .filter(|user| !user.waiting.is_empty())
             .min_by_key(|user| user.used)?;
         let mut job = next.waiting.pop_front()?;
+        let bytes = job.bytes();
+        next.bytes -= bytes;
+        self.bytes -= bytes;
         job.leave_out(|file| next.refused.contains(&file.identity));
-        self.jobs -= 1;
         Some(job)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.jobs == 0
+        self.bytes == 0
     }
 
     /// Counts the time that a stack took.
@@ -76,7 +85,7 @@ impl Queue {
 
     /// Remembers that all files of a stack were read.
     pub fn succeeded(&mut self, job_files: impl Iterator<Item = Identity>) {
-        if self.proven.len() >= MAX_JOBS {
+        if self.proven.len() >= MAX_PROVEN {
             self.proven.clear();
         }
         self.proven.extend(job_files);
@@ -86,9 +95,7 @@ impl Queue {
     /// successfully, or all. Returns the stacks that are not read for that reason.
     pub fn failed(&mut self, job: &Job) -> Vec<Job> {
         let files = job.files().into_iter();
-        let of_job: Vec<Identity> = files
-            .map(|file: &std::rc::Rc<OpenFile>| file.identity)
-            .collect();
+        let of_job: Vec<Identity> = files.map(|file| file.identity).collect();
         let user = self.users.entry(job.user).or_default();
         user.failures += 1;
         let new: Vec<Identity> = of_job
@@ -101,14 +108,18 @@ impl Queue {
         if user.failures < MAX_FAILURES {
             return Vec::new();
         }
-        self.jobs -= user.waiting.len();
+        self.bytes -= std::mem::take(&mut user.bytes);
         user.waiting.drain(..).collect()
     }
 
     /// Takes all that wait.
     pub fn drain(&mut self) -> Vec<Job> {
-        self.jobs = 0;
+        self.bytes = 0;
         let users = self.users.values_mut();
-        users.flat_map(|user| user.waiting.drain(..)).collect()
+        let waiting = users.flat_map(|user| {
+            user.bytes = 0;
+            user.waiting.drain(..)
+        });
+        waiting.collect()
     }
 }

@@ -165,8 +165,10 @@ fn compressed(stated: u64, stream: &[u8]) -> Section {
 /// About this many zeros, compressed (RFC 1950 and 1951): matches of 258 bytes in 13 bits each.
 fn zeros(bytes: u64) -> Vec<u8> {
     let matches = bytes / 258;
-    let mut bits = Bits::default();
-    bits.stream = vec![0x78, 0x9c];
+    let mut bits = Bits {
+        stream: vec![0x78, 0x9c],
+        ..Bits::default()
+    };
     // The last block, with fixed codes; a literal zero.
     bits.put(0b1, 1);
     bits.put(0b01, 2);

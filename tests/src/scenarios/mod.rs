@@ -28,6 +28,7 @@ mod hostile_elf;
 mod html;
 mod idle;
 mod leak;
+mod mapper;
 mod mistakes;
 mod namespaces;
 mod overload;

@@ -2,40 +2,32 @@
 //! opens nothing else, and names the functions of other programs.
 
 use std::{
-    env,
     ffi::CString,
     fs,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read},
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
         unix::{
             ffi::OsStrExt,
             fs::{PermissionsExt, chown},
-            process::CommandExt,
         },
     },
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{
     Usage,
     hostile_elf::Hostile,
+    mapper::{COMM, Mapper, Memory, NOBODY, Place},
     stacks::{self, FRAME_POINTERS, PLAIN},
 };
 use crate::{
     runner::{Context, report::RunningReport},
-    stage::Skip,
-    sys::{check, mount::Mount, process},
+    sys::{check, mount::Mount},
 };
 
 pub const USAGES: &[Usage] = &[
@@ -81,156 +73,10 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-const NOBODY: u32 = 65_534;
-const MAPPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mapper"));
-/// Its comm.
-const COMM: &str = "mapper";
-/// The file that it maps, which belongs to its user.
-const FILE: &str = "file";
-/// How long it closes connections, seconds.
-const SECONDS: &str = "2";
 /// How long the report may take to end.
 const END_LIMIT: Duration = Duration::from_secs(20);
 /// Memory of the tracer, and of each of its children.
 const MAX_KIB: u64 = 200 << 10;
-
-/// A directory that every user may enter, with the program.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Result<Self> {
-        if MAPPER.is_empty() {
-            bail!(Skip("mapper.c could not be built here".to_owned()));
-        }
-        let place = Self(env::temp_dir().join(format!("twtrace-hostile-{}", std::process::id())));
-        // It may be left from a run that was killed.
-        let _ = fs::remove_dir_all(&place.0);
-        fs::create_dir(&place.0)?;
-        fs::write(place.0.join(COMM), MAPPER)?;
-        for path in [&place.0, &place.0.join(COMM)] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-        }
-        Ok(place)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join(FILE)
-    }
-
-    fn hostile(&self, what: Hostile) -> Result<String> {
-        what.write(&self.file())?;
-        chown(self.file(), Some(NOBODY), Some(NOBODY))?;
-        Ok(self.file().to_str().context("a path in UTF-8")?.to_owned())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A running mapper.
-struct Mapper {
-    child: Child,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Mapper {
-    /// Starts it; returns when it has mapped its file.
-    fn start(place: &Place, user: u32, file: &str, how: &str) -> Result<Self> {
-        let mut child = Command::new(place.0.join(COMM))
-            .args([file, SECONDS, how])
-            .uid(user)
-            .gid(user)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = BufReader::new(child.stdout.take().context("no output")?);
-        let mut mapper = Self { child, output };
-        mapper.says("mapped\n")?;
-        Ok(mapper)
-    }
-
-    /// Lets it close connections until its time is over. It stays until this is dropped.
-    fn run(&mut self) -> Result<()> {
-        let stdin = self.child.stdin.as_mut().context("no input")?;
-        stdin.write_all(b"\n")?;
-        self.says("done\n")
-    }
-
-    fn says(&mut self, expected: &str) -> Result<()> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        ensure!(line == expected, "it says {line:?}, not {expected:?}");
-        Ok(())
-    }
-}
-
-impl Drop for Mapper {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Follows the memory of a process and its children.
-struct Memory {
-    ends: Arc<AtomicBool>,
-    peak_kib: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Memory {
-    fn of(pid: u32) -> Self {
-        let (ends, peak_kib) = (Arc::default(), Arc::default());
-        let (ended, peak) = (
-            Arc::<AtomicBool>::clone(&ends),
-            Arc::<AtomicU64>::clone(&peak_kib),
-        );
-        let thread = thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                peak.fetch_max(family_peak_kib(pid), Ordering::Relaxed);
-                thread::sleep(Duration::from_millis(50));
-            }
-        });
-        Self {
-            ends,
-            peak_kib,
-            thread: Some(thread),
-        }
-    }
-
-    fn end(mut self) -> u64 {
-        self.ends.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        self.peak_kib.load(Ordering::Relaxed)
-    }
-}
-
-/// The largest peak of the resident memory among a process, its children and theirs, KiB.
-fn family_peak_kib(pid: u32) -> u64 {
-    let mut family = vec![pid.to_string()];
-    let mut peak = 0;
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    // Children have larger numbers, as a rule, and come later.
-    for process in processes {
-        let Ok(status) = fs::read_to_string(process.path().join("status")) else {
-            continue;
-        };
-        let number = |name| process::field(&status, name).unwrap_or_default().to_owned();
-        let (own, parent) = (number("Pid"), number("PPid"));
-        if family.contains(&own) || family.contains(&parent) {
-            family.push(own);
-            let kib = number("VmHWM");
-            let kib = kib.split_whitespace().next().and_then(|it| it.parse().ok());
-            peak = peak.max(kib.unwrap_or(0));
-        }
-    }
-    peak
-}
 
 /// Has a report run while `act` does, and an ordinary program beside it. Returns the rows of stacks.
 fn reported(context: &Context, act: impl FnOnce() -> Result<()>) -> Result<Vec<Value>> {
@@ -320,7 +166,7 @@ impl Opened {
         Ok(Self(events))
     }
 
-    fn is_any(self) -> bool {
+    fn any(self) -> bool {
         let mut events: fs::File = self.0.into();
         let read = events.read(&mut [0; 4096]);
         !read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
@@ -338,7 +184,7 @@ fn link_out_of_root(context: &Context) -> Result<()> {
     let opened = Opened::watch(&secret)?;
     let mut mapper = Mapper::start(&place, NOBODY, &file, "still")?;
     reported(context, || mapper.run())?;
-    ensure!(!opened.is_any(), "{target} was opened");
+    ensure!(!opened.any(), "{target} was opened");
     Ok(())
 }
 
@@ -353,7 +199,7 @@ fn replaced_by_pipe(context: &Context) -> Result<()> {
     let name = CString::new(there.as_os_str().as_bytes())?;
     let _mount = Mount::bind(&name, Path::new(&file))?;
     reported(context, || mapper.run())?;
-    ensure!(!opened.is_any(), "the pipe was opened");
+    ensure!(!opened.any(), "the pipe was opened");
     Ok(())
 }
 

@@ -7,7 +7,8 @@ use gimli::{EndianRcSlice, RunTimeEndian, SectionId};
 use object::Endianness;
 
 use super::bytes::Bytes;
-use super::elf::Elf;
+use super::elf::{Elf, ElfError};
+use super::names::demangled;
 use crate::stack::protocol::cut;
 
 type Reader = EndianRcSlice<RunTimeEndian>;
@@ -58,7 +59,7 @@ impl Dwarf {
                 None => Vec::new(),
             };
             left -= data.len();
-            Ok::<_, super::elf::ElfError>(Reader::new(Rc::from(data), endian))
+            Ok::<_, ElfError>(Reader::new(Rc::from(data), endian))
         });
         let sections = sections
             .inspect_err(|error| log::debug!("debug information: {error}"))
@@ -83,7 +84,7 @@ impl Dwarf {
             let name = frame.function.as_ref();
             let location = frame.location.as_ref();
             places.push(Place {
-                function: name.and_then(|name| Some(cut(&name.demangle().ok()?))),
+                function: name.and_then(|name| Some(demangled(&name.raw_name().ok()?))),
                 file: location.and_then(|it| it.file).map(cut),
                 line: location.and_then(|it| it.line),
             });

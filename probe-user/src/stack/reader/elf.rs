@@ -68,7 +68,6 @@ pub struct RawSymbol {
     /// Offset of its name.
     pub name: u32,
     pub kind: u8,
-    pub is_global: bool,
     pub is_defined: bool,
 }
 
@@ -242,7 +241,6 @@ impl Elf {
                     bytes: symbol.st_size(endian).into(),
                     name: symbol.st_name(endian),
                     kind: symbol.st_type(),
-                    is_global: symbol.st_bind() != object::elf::STB_LOCAL,
                     is_defined: symbol.st_shndx(endian) != object::elf::SHN_UNDEF,
                 });
             }

@@ -79,6 +79,35 @@ fn by_file(
     Some(())
 }
 
-fn demangled(name: &str) -> String {
-    cut(&addr2line::demangle_auto(name.into(), None))
+/// A name of Rust or C++ as it is in the source; others as they are. C++ also writes types so that names of C such as `f`
+/// would be taken for them.
+pub fn demangled(name: &str) -> String {
+    match name.starts_with('_') {
+        true => cut(&addr2line::demangle_auto(name.into(), None)),
+        false => cut(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::protocol::MAX_NAME;
+
+    #[test]
+    fn names_are_those_of_the_source() {
+        for (name, shown) in [
+            ("_ZN4core3fmt5write17h0123456789abcdefE", "core::fmt::write"),
+            ("_RNvC6_123foo3bar", "123foo::bar"),
+            ("_ZN3foo3barEi", "foo::bar(int)"),
+            ("f", "f"),
+            ("main", "main"),
+            ("__close", "__close"),
+        ] {
+            assert_eq!(demangled(name), shown);
+        }
+        assert_eq!(
+            demangled(&"é".repeat(2 * MAX_NAME)).chars().count(),
+            MAX_NAME
+        );
+    }
 }

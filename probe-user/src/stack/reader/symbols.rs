@@ -26,7 +26,7 @@ struct Function {
     address: u64,
     bytes: u64,
     name: u32,
-    /// Which of several at one address has the best name.
+    /// Of several at one address: functions before labels.
     rank: u8,
 }
 
@@ -55,19 +55,18 @@ impl Symbols {
             let is_code = matches!(symbol.kind, STT_FUNC | STT_GNU_IFUNC | STT_NOTYPE);
             let is_named = symbol.name != 0 && symbol.is_defined && symbol.address != 0;
             if is_code && is_named && functions.len() < MAX_FUNCTIONS {
-                let is_label = symbol.kind == STT_NOTYPE;
                 functions.push(Function {
                     address: symbol.address,
                     bytes: symbol.bytes,
                     name: symbol.name,
-                    rank: 2 * u8::from(is_label) + u8::from(!symbol.is_global),
+                    rank: u8::from(symbol.kind == STT_NOTYPE),
                 });
             }
         });
         if let Err(error) = read {
             log::debug!("{name}: {error}");
         }
-        functions.sort_unstable_by_key(|it| (it.address, std::cmp::Reverse(it.rank)));
+        functions.sort_unstable_by_key(|it| it.address);
         functions.shrink_to_fit();
         Some(Self {
             functions,
@@ -76,16 +75,29 @@ impl Symbols {
         })
     }
 
-    /// The function that contains an address: its name, and the offset from its start.
+    /// The function that contains an address: its name, and the offset from its start. Of several names, the one with the
+    /// fewest underscores in front: close() of libc is also __close().
     pub fn find(&self, file: &Bytes, address: u64) -> Option<(Vec<u8>, u64)> {
         let after = self.functions.partition_point(|it| it.address <= address);
+        let nearest = self.functions[..after].last()?.address;
         let before = self.functions[..after].iter().rev();
-        let function = before.take(MAX_NESTED).find(|it| match it.bytes {
+        let contains = |it: &&Function| match it.bytes {
             // It reaches to the next one.
-            0 => it.rank < 2 || self.functions[after - 1].address == it.address,
+            0 => it.address == nearest,
             bytes => address - it.address < bytes,
+        };
+        let first = before.clone().take(MAX_NESTED).find(contains)?;
+        let same = before
+            .skip_while(|it| it.address > first.address)
+            .take_while(|it| it.address == first.address)
+            .take(MAX_NESTED)
+            .filter(contains);
+        let named = same.filter_map(|it| Some((it.rank, self.name(file, it)?)));
+        let (_, name) = named.min_by_key(|(rank, name)| {
+            let underscores = name.iter().take_while(|byte| **byte == b'_').count();
+            (*rank, underscores, name.len())
         })?;
-        Some((self.name(file, function)?, address - function.address))
+        Some((name, address - first.address))
     }
 
     fn name(&self, file: &Bytes, function: &Function) -> Option<Vec<u8>> {
