@@ -2,12 +2,12 @@
 //! thread, and has no rights but to start and kill its children. So a reader that failed can be replaced after the
 //! tracer has dropped its privileges, which also takes away its right to signal another user's process.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use super::memory::Memory;
 use super::sandbox;
 use crate::allocator;
 use crate::scan::descriptor;
@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Exit code of a reader that could not drop its rights.
 const NOT_CONFINED: libc::c_int = 3;
 
-/// What a reader does with its socket until that is closed. It is given its /proc/self/statm, as it can open nothing.
-pub type Work = fn(&OwnedFd, Option<File>);
+/// What a reader does with its socket until that is closed.
+pub type Work = fn(&OwnedFd, &Memory);
 
 /// The process, as the tracer sees it.
 #[derive(Debug)]
@@ -145,6 +145,8 @@ fn leave(work: impl FnOnce() -> libc::c_int) -> ! {
 }
 
 fn serve(control: OwnedFd, parent: libc::pid_t, work: Work) -> libc::c_int {
+    // Nobody reads it, and a message may take further system calls.
+    log::set_max_level(log::LevelFilter::Off);
     // Ctrl-C is sent to the whole group; the tracer decides when to end.
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
         // SAFETY: SIG_IGN is a valid action for all of them.
@@ -187,11 +189,11 @@ fn start(socket: OwnedFd, control: &OwnedFd, work: Work) -> io::Result<libc::pid
             // SAFETY: the child has a descriptor of its own, which it uses nowhere.
             unsafe { libc::close(control.as_raw_fd()) };
             allocator::keep_free_memory();
-            let memory = File::open("/proc/self/statm").ok();
-            if sandbox::confine_reader(own).is_err() {
+            let memory = Memory::open();
+            if sandbox::confine_reader(own, memory.at_start).is_err() {
                 return NOT_CONFINED;
             }
-            work(&socket, memory);
+            work(&socket, &memory);
             0
         }),
         pid => Ok(pid),

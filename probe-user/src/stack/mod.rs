@@ -8,6 +8,7 @@ mod job;
 mod kept;
 mod launcher;
 mod mapping;
+mod memory;
 mod namer;
 mod open;
 mod process;

@@ -1,12 +1,11 @@
 //! Stacks of this process, named by another one; and what becomes of them if that fails.
 
-use std::fs::File;
-
 use twtrace_wire::{ProcessKey, Site};
 
 use super::*;
 use crate::enrich::procfs;
 use crate::probe::FoundSite;
+use crate::stack::memory::Memory;
 use crate::stack::open::OpenFiles;
 use crate::stack::process::Image;
 use crate::stack::protocol::Answer;
@@ -66,7 +65,7 @@ fn names_come_from_the_other_process() {
 
 #[test]
 fn one_that_fails_is_replaced_and_its_user_given_up() {
-    let fails = |socket: &OwnedFd, _: Option<File>| {
+    let fails = |socket: &OwnedFd, _: &Memory| {
         let _ = descriptor::receive(socket, &mut [0; MAX_REQUEST]);
     };
     let mut namer = Namer::of(fails);
@@ -101,7 +100,7 @@ fn one_that_fails_is_replaced_and_its_user_given_up() {
 
 #[test]
 fn one_that_is_late_is_replaced() {
-    let waits = |socket: &OwnedFd, _: Option<File>| {
+    let waits = |socket: &OwnedFd, _: &Memory| {
         while descriptor::receive(socket, &mut [0; MAX_REQUEST]).is_ok_and(|it| it.0 > 0) {}
     };
     let mut namer = Namer::of(waits);
@@ -120,7 +119,7 @@ fn one_that_is_late_is_replaced() {
 
 #[test]
 fn an_answer_that_was_not_asked_for_is_a_failure() {
-    let twice = |socket: &OwnedFd, _: Option<File>| {
+    let twice = |socket: &OwnedFd, _: &Memory| {
         let answer = || Answer {
             number: 1,
             frames: Vec::new(),

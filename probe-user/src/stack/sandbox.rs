@@ -9,6 +9,7 @@ use seccompiler::{
     SeccompRule,
 };
 
+use super::memory::Used;
 use crate::confine::{Reach, confine_to};
 use crate::privilege;
 
@@ -16,10 +17,10 @@ use crate::privilege;
 /// these processes a signal, which one of `nobody` could.
 const FIRST_USER: libc::uid_t = 1_900_000_000;
 
-/// Memory that a reader may write to, bytes; its resident size is this and its code.
+/// Memory that a reader may take, bytes; its resident size is this, its code, and what it had at the start.
 const DATA_BYTES: libc::rlim_t = 160 << 20;
-/// Address space of a reader, bytes: the program itself is mapped too.
-const ADDRESS_BYTES: libc::rlim_t = 640 << 20;
+/// Address space that a reader may take, bytes.
+const ADDRESS_BYTES: libc::rlim_t = 512 << 20;
 /// CPU time of a reader, seconds. The tracer replaces it long before, unless it has been taken over.
 const CPU_SECONDS: libc::rlim_t = 60;
 /// Open files of a reader.
@@ -55,12 +56,12 @@ pub fn confine_launcher(parent: libc::pid_t) -> Result<(), SandboxError> {
 }
 
 /// For a process that reads hostile files. What it may do afterwards: compute, read what is open, receive and send on
-/// its socket. Any other system call kills it.
-pub fn confine_reader(parent: libc::pid_t) -> Result<(), SandboxError> {
+/// its socket. Any other system call kills it. `at_start` is the memory that it has now.
+pub fn confine_reader(parent: libc::pid_t, at_start: Used) -> Result<(), SandboxError> {
     end_with(parent)?;
     for (resource, most) in [
-        (libc::RLIMIT_DATA, DATA_BYTES),
-        (libc::RLIMIT_AS, ADDRESS_BYTES),
+        (libc::RLIMIT_DATA, at_start.data + DATA_BYTES),
+        (libc::RLIMIT_AS, at_start.addresses + ADDRESS_BYTES),
         (libc::RLIMIT_CPU, CPU_SECONDS),
         (libc::RLIMIT_NOFILE, OPEN_FILES),
         (libc::RLIMIT_NPROC, 0),

@@ -7,7 +7,6 @@ mod by_tables;
 mod bytes;
 mod dwarf;
 mod elf;
-mod memory;
 mod modules;
 mod names;
 mod perf_map;
@@ -20,15 +19,14 @@ pub mod samples;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
+use super::memory::Memory;
 use super::protocol::{Answer, MAX_REQUEST, Request};
 use super::unwind;
 use crate::scan::descriptor;
-use memory::Memory;
 use modules::Modules;
 
 /// Answers requests until the socket is closed.
-pub fn serve(socket: &OwnedFd, memory: Option<File>) {
-    let memory = Memory::new(memory);
+pub fn serve(socket: &OwnedFd, memory: &Memory) {
     let mut modules = Modules::default();
     let mut buffer = vec![0; MAX_REQUEST];
     loop {
