@@ -3,9 +3,6 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// With more than this, bytes, what was read before is forgotten: debug information takes 56 MiB a file, its parsed form
-/// some more, and the process ends if it takes more than it may (`sandbox`).
-const SCARCE: u64 = 72 << 20;
 /// The usual page. Larger ones make the limits lower than they could be.
 const PAGE: u64 = 4096;
 
@@ -38,9 +35,9 @@ impl Memory {
         memory
     }
 
-    /// Whether little is left.
-    pub fn is_scarce(&self) -> bool {
-        let most = self.at_start.data + SCARCE;
+    /// Whether the process has taken more than this, bytes.
+    pub fn exceeds(&self, bytes: u64) -> bool {
+        let most = self.at_start.data + bytes;
         self.used().is_some_and(|used| used.data > most)
     }
 
@@ -67,12 +64,10 @@ mod tests {
         let mut memory = Memory::open();
         assert!(memory.at_start.data > 0);
         memory.at_start = Used::default();
-        let more = vec![1_u8; 2 * SCARCE as usize];
-        assert!(memory.is_scarce());
-        memory.at_start.data = u64::MAX >> 1;
-        assert!(!memory.is_scarce());
-        drop(more);
+        let more = vec![1_u8; 100 << 20];
+        assert!(memory.exceeds(more.len() as u64));
+        assert!(!memory.exceeds(u64::MAX));
         memory.statm = None;
-        assert!(!memory.is_scarce());
+        assert!(!memory.exceeds(0));
     }
 }

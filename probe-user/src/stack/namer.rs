@@ -14,11 +14,11 @@ use super::reader;
 use crate::scan::descriptor;
 
 /// Time for one stack, in which several large files may have to be read.
-const STACK_DEADLINE: Duration = Duration::from_secs(2);
+const STACK_DEADLINE: Duration = Duration::from_secs(3);
 /// A process that has worked as long is replaced before its next stack: its CPU time is limited.
 const MAX_WORK: Duration = Duration::from_secs(20);
 /// Replacements of processes that failed.
-const MAX_REPLACEMENTS: u32 = 8;
+const MAX_REPLACEMENTS: u32 = 24;
 
 /// A stack and its id.
 pub type Done = (u64, Resolved);

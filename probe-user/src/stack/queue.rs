@@ -14,8 +14,8 @@ const MAX_BYTES_OF_USER: usize = 16 << 20;
 const MAX_PROVEN: usize = 16_384;
 /// Users that are remembered.
 const MAX_USERS: usize = 4_096;
-/// After as many failures nothing more is read for a user's processes.
-const MAX_FAILURES: u32 = 3;
+/// After as many failures nothing more is read for a user's processes. Very large programs on a busy host may be late, too.
+pub const MAX_FAILURES: u32 = 6;
 
 #[derive(Debug, Default)]
 struct User {

@@ -18,7 +18,7 @@ use crate::privilege;
 const FIRST_USER: libc::uid_t = 1_900_000_000;
 
 /// Memory that a reader may take, bytes; its resident size is this, its code, and what it had at the start.
-const DATA_BYTES: libc::rlim_t = 160 << 20;
+const DATA_BYTES: libc::rlim_t = 168 << 20;
 /// Address space that a reader may take, bytes.
 const ADDRESS_BYTES: libc::rlim_t = 512 << 20;
 /// CPU time of a reader, seconds. The tracer replaces it long before, unless it has been taken over.

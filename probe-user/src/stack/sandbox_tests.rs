@@ -46,7 +46,7 @@ fn a_reader_that_does_its_work_lives() {
         let mut text = vec![0_u8; 40 << 20];
         text.extend_from_within(..1 << 20);
         drop(text);
-        if !memory.is_scarce() {
+        if !memory.exceeds(64 << 20) {
             lives(socket);
         }
     };

@@ -22,8 +22,15 @@ use std::os::fd::OwnedFd;
 use super::memory::Memory;
 use super::protocol::{Answer, MAX_REQUEST, Request};
 use super::unwind;
+use crate::allocator;
 use crate::scan::descriptor;
 use modules::Modules;
+
+/// With more memory than this, bytes, files that the next stack does not need are forgotten: debug information takes up to
+/// [`modules::MAX_FILE`], its parsed form some more, and the process ends if it takes more than it may (`sandbox`).
+const SCARCE: u64 = 88 << 20;
+/// With more than this, all are forgotten.
+const FULL: u64 = 112 << 20;
 
 /// Answers requests until the socket is closed.
 pub fn serve(socket: &OwnedFd, memory: &Memory) {
@@ -36,11 +43,14 @@ pub fn serve(socket: &OwnedFd, memory: &Memory) {
         let Ok(request) = serde_json::from_slice::<Request>(&buffer[..length]) else {
             return;
         };
-        if memory.is_scarce() {
-            modules = Modules::default();
-            crate::allocator::give_back();
-        }
         let numbers = request.files.iter().chain(&request.perf_map);
+        if memory.exceeds(FULL) {
+            modules = Modules::default();
+            allocator::give_back();
+        } else if memory.exceeds(SCARCE) {
+            modules.keep_only(&numbers.clone().copied().collect::<Vec<_>>());
+            allocator::give_back();
+        }
         for (number, descriptor) in numbers.zip(descriptors) {
             modules.add(*number, File::from(descriptor));
         }

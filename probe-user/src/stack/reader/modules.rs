@@ -11,7 +11,7 @@ use super::symbols::Symbols;
 use super::tables::Tables;
 
 /// Maximum length of a file's debug information, bytes.
-pub const MAX_FILE: usize = 56 << 20;
+pub const MAX_FILE: usize = 40 << 20;
 /// Files that are kept open: fewer than this process may have.
 const MAX_OPEN: usize = 40;
 
@@ -62,6 +62,11 @@ impl Modules {
     fn oldest(&self) -> Option<u64> {
         let oldest = self.files.iter().min_by_key(|(_, module)| module.used);
         oldest.map(|(number, _)| *number)
+    }
+
+    /// Forgets all but these.
+    pub fn keep_only(&mut self, numbers: &[u64]) {
+        self.files.retain(|number, _| numbers.contains(number));
     }
 
     /// A file by its number.
