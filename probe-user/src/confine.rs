@@ -76,8 +76,8 @@ fn ruleset(reach: Reach<'_>) -> Result<RulesetCreated> {
         about.is_ok_and(|about| !about.file_type().is_fifo() && !about.file_type().is_socket())
     };
     let allow_all = |rules: RulesetCreated, paths: &[&Path], access: BitFlags<AccessFs>| {
-        let existing = paths.iter().filter(|path| is_file(path));
-        existing.fold(Ok(rules), |rules, path| allow(rules?, path, access))
+        let mut existing = paths.iter().filter(|path| is_file(path));
+        existing.try_fold(rules, |rules, path| allow(rules, path, access))
     };
     match reach {
         Reach::Nothing => Ok(rules),
