@@ -8,6 +8,7 @@ use twtrace_wire::{PortOp, Side};
 use super::by_namespace;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
+use crate::event::Process;
 use crate::event::quantity::duration;
 use crate::event::words::Word;
 use crate::model::destination::Destination;
@@ -115,7 +116,8 @@ fn is_probe(row: &MissingAddressRow) -> bool {
 fn severity(row: &MissingAddressRow, by_ipv4: u64) -> Severity {
     let is_repeated = row.count >= REPEATED.saturating_mul(row.processes.max(1));
     match row.op {
-        PortOp::Connect if by_ipv4 > 0 || !is_repeated => Severity::Notice,
+        // A process for each request tries it once.
+        PortOp::Connect if by_ipv4 > 0 || row.count < REPEATED => Severity::Notice,
         PortOp::Connect => Severity::Warning,
         _ if is_probe(row) => Severity::Notice,
         _ if is_ipv6_loopback(row) => match is_repeated {
@@ -127,7 +129,8 @@ fn severity(row: &MissingAddressRow, by_ipv4: u64) -> Severity {
     }
 }
 
-/// Connections of the same command to the same port by IPv4 that have ended, if the address is of IPv6.
+/// Connections of the same command to the same port by IPv4 that have ended, if the address is of IPv6; at the server, if that
+/// closed first.
 fn connections_by_ipv4(facts: &DoctorFacts, row: &MissingAddressRow) -> u64 {
     let Some(process) = row.process.as_ref() else {
         return 0;
@@ -136,14 +139,17 @@ fn connections_by_ipv4(facts: &DoctorFacts, row: &MissingAddressRow) -> u64 {
         return 0;
     }
     let is_other_way = |destination: &Destination| matches!(destination, Destination::Remote(remote) if remote.is_ipv4() && remote.port() == row.address.port());
+    let is_of_server = |destination: &Destination| {
+        is_ipv6_loopback(row) && *destination == Destination::LocalPort(row.address.port())
+    };
     let rows = facts.pairs.iter().chain(&facts.report.pairs);
     let of_it = rows.filter(|pair| {
-        (pair.netns, pair.side) == (row.netns, Side::Client)
+        let is_same = |other: &std::sync::Arc<Process>| other.comm == process.comm;
+        let is_by_client = pair.side == Side::Client
             && is_other_way(&pair.destination)
-            && pair
-                .process
-                .as_ref()
-                .is_some_and(|other| other.comm == process.comm)
+            && pair.process.as_ref().is_some_and(is_same);
+        let is_by_server = pair.side == Side::Server && is_of_server(&pair.destination);
+        pair.netns == row.netns && (is_by_client || is_by_server)
     });
     of_it.map(|pair| pair.counts.time_wait).max().unwrap_or(0)
 }

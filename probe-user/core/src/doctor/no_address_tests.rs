@@ -59,11 +59,20 @@ fn it_is_as_severe_as_it_is_likely_to_fail() {
 
 #[test]
 fn each_process_may_try_it() {
-    let started_often = MissingAddressRow {
+    let started_often = |op, address| MissingAddressRow {
         processes: 10,
-        ..row(PortOp::Connect, "[::1]:9092", 20)
+        ..row(op, address, 20)
     };
-    assert_eq!(found(started_often).severity, Severity::Notice);
+    let bind = started_often(PortOp::Bind, "[::1]:5432");
+    assert_eq!(found(bind).severity, Severity::Notice);
+    // Nothing shows that these go on by IPv4.
+    let connect = || started_often(PortOp::Connect, "[::1]:9092");
+    assert_eq!(found(connect()).severity, Severity::Warning);
+    let mut facts = samples::healthy();
+    let closed_by_server = samples::pair(Side::Server, "9092", 20, 0);
+    facts.report.pairs.push(closed_by_server);
+    let finding = found_with(facts, vec![connect()]).remove(0);
+    assert_eq!(finding.severity, Severity::Notice);
 }
 
 #[test]

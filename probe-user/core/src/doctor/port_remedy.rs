@@ -43,6 +43,15 @@ pub fn to_do(
                     first_name(obstacles, Obstacle::SelfConnected)
                 ),
             ],
+            Obstacle::Outgoing if is_of_same_command(row, obstacles) => vec![
+                format!(
+                    "let connect() choose the port: {} binds its connections to port {} itself, and the last one still has it \
+                     (curl: without --local-port; else a source port in its configuration)",
+                    first_name(obstacles, Obstacle::Outgoing),
+                    row.port
+                ),
+                "or give it a range of ports, or connect to several addresses".to_owned(),
+            ],
             Obstacle::Outgoing => vec![
                 reserve(facts, row),
                 format!(
@@ -111,12 +120,18 @@ fn reserve(facts: &DoctorFacts, row: &FixedPortRow) -> String {
 }
 
 /// Settings that help.
-pub fn settings(facts: &DoctorFacts, row: &FixedPortRow, kinds: &[Obstacle]) -> Vec<SettingChange> {
+pub fn settings(
+    facts: &DoctorFacts,
+    row: &FixedPortRow,
+    kinds: &[Obstacle],
+    obstacles: &[(Obstacle, &FixedPortHolder)],
+) -> Vec<SettingChange> {
     let is_of_client =
         |kind: &Obstacle| matches!(kind, Obstacle::Outgoing | Obstacle::SelfConnected);
     let is_reserved = |state: &NamespaceState| state.ports.reserved.contains(row.port);
     let is_useless = !may_be_chosen(facts, row) || facts.state(row.netns).is_some_and(is_reserved);
-    if kinds.iter().any(is_of_client) && !is_useless {
+    let binds_itself = kinds.contains(&Obstacle::Outgoing) && is_of_same_command(row, obstacles);
+    if kinds.iter().any(is_of_client) && !is_useless && !binds_itself {
         vec![reserved(facts, row)]
     } else {
         Vec::new()

@@ -73,7 +73,7 @@ fn finding(facts: &DoctorFacts, row: &FixedPortRow) -> Finding {
         evidence,
         figures: figures(row, &obstacles),
         to_do: to_do(facts, row, &kinds, &obstacles),
-        settings: settings(facts, row, &kinds),
+        settings: settings(facts, row, &kinds, &obstacles),
         do_not: do_not(is_connect, &obstacles),
     }
 }

@@ -123,6 +123,27 @@ fn outgoing_connections_ask_for_a_reserved_port() {
     assert_eq!(finding.figures["held_by"][0]["what"], "outgoing");
 }
 
+/// `curl --local-port` again: nobody else wants the port.
+#[test]
+fn a_client_that_binds_its_port_itself_needs_no_reserved_port() {
+    let mut facts = samples::healthy();
+    facts.state_mut().ports.range = PortRange {
+        low: 7_000,
+        high: 8_000,
+    };
+    let finding = found_with(
+        facts,
+        bind(),
+        vec![FixedPortHolder {
+            side: Side::Client,
+            process: samples::process("new-server").process,
+            ..holder(HolderKind::TimeWait)
+        }],
+    );
+    assert!(finding.to_do[0].starts_with("let connect() choose the port"));
+    assert!(finding.settings.is_empty());
+}
+
 #[test]
 fn many_connections_or_those_of_the_program_itself_are_a_servers() {
     let in_range = || {

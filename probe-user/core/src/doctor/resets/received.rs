@@ -75,7 +75,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             facts.command(group.netns, "nft list ruleset")
         ));
     } else if pattern.same_host < pattern.count {
-        evidence.push("their sender is not on this host: the peer, or a firewall, NAT or load balancer between".to_owned());
+        evidence.push("no process of this host was seen sending them: the peer sent them, or a firewall, NAT or load balancer between, which may be this host itself".to_owned());
     }
     let (cause, title) = match what {
         Some((word, length)) => {

@@ -218,7 +218,7 @@ fn a_server_elsewhere_is_seen_by_its_client() {
             .title
             .ends_with("are reset when they are 60.0s idle")
     );
-    assert!(findings[0].evidence[1].contains("not on this host"));
+    assert!(findings[0].evidence[1].contains("no process of this host"));
     let soon = rst(Side::Client, Received, Peer, 10);
     assert_eq!(ids(&check(&facts(&[soon], 10, 10)))[0].0, "reset_by_peer");
     // Clients that go away are no fault of a server.
