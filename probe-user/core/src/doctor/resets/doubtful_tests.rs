@@ -431,5 +431,7 @@ fn a_client_that_says_goodbye_has_not_given_up() {
     for (size, severity) in [(24, Severity::Notice), (4_000, Severity::Critical)] {
         let findings = check(&facts(&[of_size(size)], 25, 25));
         assert_eq!(ids(&findings), [("client_gives_up", severity)], "{size}");
+        let is_harmless = findings[0].to_do[0].starts_with("nothing: ");
+        assert_eq!(is_harmless, severity == Severity::Notice, "{size}");
     }
 }

@@ -12,6 +12,9 @@ use super::{Explained, Explanation, keepalive, limit};
 use crate::model::pairs::PairCounts;
 use crate::model::resets::ResetPattern;
 
+/// Where all that came too late are closing alerts.
+pub const NOTHING_TO_DO: &str = "an alert only says that the connection ends, which both ends know";
+
 /// Finds it for one service.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     if group.side != Side::Server {
@@ -66,11 +69,14 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         facts.name(group.netns),
         advice::list(&who)
     )];
-    evidence.push(
+    let is_harmless = alerts > 0 && alerts >= unread + late;
+    if !is_harmless {
+        evidence.push(
         "the RST removes what the client has not read yet: an answer such as 413 or 401 that was sent before the \
          close is lost, and the client sees \"connection reset by peer\""
             .to_owned(),
     );
+    }
     evidence.extend(keepalive::doubt(certain, alerts, unread + late));
     let patterns = || reasons().filter_map(|reason| group.pattern(ResetDirection::Sent, reason));
     let at_once: u64 = patterns().map(|it| it.answered_at_once).sum();
@@ -83,12 +89,16 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     }
     let ends = patterns().flat_map(|pattern| &pattern.other_ends);
     evidence.extend(named_others("clients on this host", ends));
-    let mut to_do = vec![
+    let mut to_do = if is_harmless {
+        vec![format!("nothing: {NOTHING_TO_DO}")]
+    } else {
+        vec![
         "have the server read the request to its end before it closes, also where it answers early (413, 401, 503)".to_owned(),
         "or close lingering: shutdown() for writing, then read until the client closes (nginx: lingering_close always, \
          lingering_timeout; node: request.resume() before response.end())"
             .to_owned(),
-    ];
+    ]
+    };
     if may_be_limit {
         to_do.push(format!("if its log says so: {}", limit::COMPARE));
     }
@@ -100,11 +110,18 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         finding: Finding {
             id: "request_not_read",
             severity,
-            title: format!(
-                "{} on {place} closes before it has read what its clients send: {} connections are reset",
-                title(&who),
-                share.short()
-            ),
+            title: match is_harmless {
+                true => format!(
+                    "{} on {place} closes before the closing alerts of its TLS clients come: {} connections",
+                    title(&who),
+                    share.short()
+                ),
+                false => format!(
+                    "{} on {place} closes before it has read what its clients send: {} connections are reset",
+                    title(&who),
+                    share.short()
+                ),
+            },
             evidence,
             figures: json!({
                 "netns": group.netns, "local": place.local(), "share": share.figures(),

@@ -7,6 +7,7 @@ use super::super::advice;
 use super::super::facts::DoctorFacts;
 use super::super::finding::Finding;
 use super::both::{PAUSE_NS, common, range, similar};
+use super::early_close::NOTHING_TO_DO;
 use super::group::{Group, named_others, title};
 use super::share::Share;
 use super::{Explained, Explanation, passed_on};
@@ -60,6 +61,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         ));
     }
     evidence.extend(passed_on::may_be(&name, passed_on, failed));
+    let is_harmless = alerts > 0 && alerts >= failed;
     let is_timeout = timeout.filter(|it| it.min_ns >= PAUSE_NS);
     let after = is_timeout.map_or(String::new(), |it| format!(" after {}", similar(it)));
     let mut explains = Explained::default();
@@ -68,16 +70,23 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         finding: Finding {
             id: "client_gives_up",
             severity,
-            title: format!(
-                "{name} closes its connections to {place}{after}, before the answer: {} ended so",
-                share.short()
-            ),
+            title: match is_harmless {
+                true => format!(
+                    "{name} closes its connections to {place} before the server's closing alert comes: {} ended so",
+                    share.short()
+                ),
+                false => format!(
+                    "{name} closes its connections to {place}{after}, before the answer: {} ended so",
+                    share.short()
+                ),
+            },
             evidence,
             figures: json!({
                 "netns": group.netns, "remote": place.remote(), "share": share.figures(),
                 "waited_ns": timeout.map(|it| it.max_ns), "passed_on": passed_on, "resets_by": advice::figures(&who),
             }),
             to_do: match is_timeout {
+                _ if is_harmless => vec![format!("nothing: {NOTHING_TO_DO}")],
                 Some(timeout) => vec![
                     format!(
                         "find out why {place} takes longer than {}: its answers come, but too late",
