@@ -6,13 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::confine::{self, Reach};
 use crate::privilege::Keep;
 
-/// Files that are read for time zones and by the terminal, whatever the source.
-const ALWAYS: [&str; 4] = [
-    "/etc/localtime",
-    "/usr/share/zoneinfo",
-    "/etc/terminfo",
-    "/usr/share/terminfo",
-];
+/// Files that are read for time zones, whatever the source.
+const ALWAYS: [&str; 2] = ["/etc/localtime", "/usr/share/zoneinfo"];
 
 /// From now on this thread and those that it starts read only these files, and write only beside `outputs`; where the kernel has no
 /// Landlock, only capabilities are dropped. To be called when outputs are open, and before anything is read.

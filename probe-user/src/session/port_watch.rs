@@ -198,21 +198,11 @@ impl PortWatch {
             .filter(|inode| *inode != 0)
             .collect();
         let owners = Owners::find(&inodes);
-        let of_bind = session.attached().ports_of_bind();
         let mut listed = Vec::new();
         for key in wanted {
             let why = unscanned.iter().find(|(netns, _)| *netns == key.0);
             let holders = match rows.remove(key) {
-                Some(rows) => {
-                    let mut holders = self.holders(*key, rows, &owners, session);
-                    let of_namespace = of_bind.as_ref().map(|ports| ports.get(&key.0));
-                    if let Some(ports) = of_namespace
-                        && !ports.is_some_and(|ports| ports.contains(key.1))
-                    {
-                        holders.are_of_connect();
-                    }
-                    holders
-                }
+                Some(rows) => self.holders(*key, rows, &owners, session),
                 None => PortHolders {
                     netns: key.0,
                     port: key.1,
@@ -225,6 +215,17 @@ impl PortWatch {
                 },
             };
             listed.push(holders);
+        }
+        // It reads all of the kernel's table.
+        if listed.iter().any(PortHolders::may_be_of_connect)
+            && let Some(of_bind) = session.attached().ports_of_bind()
+        {
+            let is_of_bind = |it: &PortHolders| {
+                let ports = of_bind.get(&it.netns);
+                ports.is_some_and(|ports| ports.contains(it.port))
+            };
+            let of_connect = listed.iter_mut().filter(|it| !is_of_bind(it));
+            of_connect.for_each(PortHolders::are_of_connect);
         }
         listed
     }

@@ -95,6 +95,12 @@ pub fn close_wait(mut rows: Vec<CloseWaitRow>, max: usize) -> Vec<CloseWaitRow> 
 /// Rows of a merge that are kept, of each kind; up to twice as many wait to be folded.
 const MAX_MERGED: usize = 65_536;
 
+/// Takes out the rows that are not kept.
+fn beyond<K, R>(rows: &mut Vec<(K, R)>) -> Vec<R> {
+    let further = rows.split_off(MAX_MERGED).into_iter();
+    further.map(|(_, row)| row).collect()
+}
+
 /// Where rows of a merge are too many, sums up those of the processes with the least figures, under `boot_id`. Returns how many
 /// they were.
 pub fn merged_processes(
@@ -115,11 +121,7 @@ pub fn merged_processes(
         // Those without a process are few.
         std::cmp::Reverse((row.process.is_none(), figures))
     });
-    let further: Vec<ProcessSums> = all
-        .split_off(MAX_MERGED)
-        .into_iter()
-        .map(|it| it.1)
-        .collect();
+    let further = beyond(&mut all);
     rows.extend(all);
     let (sum, folded) = processes(further, 0);
     for row in sum {
@@ -160,11 +162,7 @@ pub fn merged_budgets<K: Eq + Hash>(rows: &mut HashMap<K, BudgetRow>) -> OtherBu
     }
     let mut all: Vec<(K, BudgetRow)> = std::mem::take(rows).into_iter().collect();
     all.sort_by(|(_, one), (_, other)| row::order(one, other));
-    let further: Vec<BudgetRow> = all
-        .split_off(MAX_MERGED)
-        .into_iter()
-        .map(|it| it.1)
-        .collect();
+    let further = beyond(&mut all);
     rows.extend(all);
     OtherBudgets::of(&further)
 }

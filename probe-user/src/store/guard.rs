@@ -51,8 +51,7 @@ pub fn restrict(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What is wrong with the tables, if they are not those that these steps create. Users may add tables and views of their own:
-/// these are not read.
+/// The first table that is not as the migrations create it, and in what. Tables and views that users add are not read.
 pub fn strange_table(
     connection: &Connection,
     migrations: &[&str],

@@ -1,16 +1,11 @@
-//! What `twtrace doctor` finds if a program can't have the one port it wants: who has it, and what helps. And calls that
-//! fail for another reason, or do not fail.
+//! What `twtrace doctor` finds if a program can't have the one port it wants: who has it, and what helps.
 
-use std::{
-    net::{Ipv6Addr, SocketAddr},
-    rc::Rc,
-    time::Duration,
-};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use super::{
-    DoctorRun, ExpectedFinding, Needs, Scenario,
+    DoctorRun, ExpectedFinding, Scenario,
     doctor::{CRITICAL, NOTHING, expect_births, found},
 };
 use crate::{
@@ -20,7 +15,6 @@ use crate::{
     },
     expect::Side,
     stage::Stage,
-    sys::Errno,
 };
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -90,49 +84,14 @@ pub const SCENARIOS: &[Scenario] = &[
     }),
     Scenario::both("doctor/port_reused_after_restart", reused_after_restart).judged(NOTHING),
     Scenario::both("doctor/port_not_taken", not_taken).judged(NOTHING),
-    Scenario::both("doctor/no_address", no_address).judged(DoctorRun {
-        finds: &[missing("critical", "12 bind() of ")],
-        spares: NOT_PORTS,
-        ..TAKEN
-    }),
-    Scenario::single("doctor/no_ipv6", no_ipv6).judged(DoctorRun {
-        finds: &[missing("warning", "12 connect() of [::1]:20000 ")],
-        spares: NOT_PORTS,
-        code: 0,
-        ..TAKEN
-    }),
-    Scenario::single("doctor/no_ipv6_but_ipv4", no_ipv6_but_ipv4).judged(DoctorRun {
-        finds: &[
-            missing("notice", "by IPv4 it reaches port 20000"),
-            missing("notice", "1 bind() of [::1]:0 "),
-        ],
-        fail_on: "warning",
-        ..NOTHING
-    }),
 ];
 
 /// A critical finding, and none about pools of ports.
-const TAKEN: DoctorRun = DoctorRun {
+pub const TAKEN: DoctorRun = DoctorRun {
     code: 3,
     spares: &["budget_full", "budget_nearly_full", "bind_before_connect"],
     ..CRITICAL
 };
-
-/// Findings about ports, where none is missing.
-const NOT_PORTS: &[&str] = &[
-    "budget_full",
-    "budget_nearly_full",
-    "bind_before_connect",
-    "port_taken",
-];
-
-const fn missing(severity: &'static str, says: &'static str) -> ExpectedFinding {
-    ExpectedFinding {
-        says,
-        needs: Needs::NoAddress,
-        ..found("no_address", severity, "nw")
-    }
-}
 
 const fn taken(names: &'static str, says: &'static str) -> ExpectedFinding {
     ExpectedFinding {
@@ -142,11 +101,11 @@ const fn taken(names: &'static str, says: &'static str) -> ExpectedFinding {
 }
 
 /// The port that servers want.
-const PORT: u16 = 20_000;
+pub const PORT: u16 = 20_000;
 /// Longer than it takes to list the sockets of a port after the first failure.
-const LISTED: Duration = Duration::from_millis(600);
+pub const LISTED: Duration = Duration::from_millis(600);
 
-fn on(stage: &Stage, port: u16) -> SocketAddr {
+pub fn on(stage: &Stage, port: u16) -> SocketAddr {
     SocketAddr::new(stage.ip.loopback(), port)
 }
 
@@ -168,7 +127,7 @@ fn in_vain(stage: &Stage, port: u16, options: &[SocketOption]) -> Result<()> {
 }
 
 /// Makes its name known to the comparison.
-fn names(stage: &Stage, actor: &Actor) {
+pub fn names(stage: &Stage, actor: &Actor) {
     expect_births(stage, actor, Side::Unknown, 0);
 }
 
@@ -341,67 +300,5 @@ fn not_taken(stage: &Stage) -> Result<()> {
         client.connect_with(fd, address)?;
     }
     stage.pause(LISTED);
-    Ok(())
-}
-
-/// bind() to an address that the host does not have, and connect() without a route: neither looks for a port.
-fn no_address(stage: &Stage) -> Result<()> {
-    let actor = stage.actor("nw")?;
-    for _ in 0..12 {
-        for port in [0, PORT] {
-            let address = super::port_calls::foreign(stage.ip, port);
-            let fd = actor.tcp_for(address)?;
-            actor.must_fail(&Command::Bind { fd, address }, libc::EADDRNOTAVAIL)?;
-            actor.close_fd(fd)?;
-        }
-        let address = super::port_calls::foreign(stage.ip, 80);
-        let fd = actor.tcp_for(address)?;
-        match actor.failure(&Command::Connect { fd, address })? {
-            Errno(libc::ENETUNREACH | libc::EADDRNOTAVAIL) => {}
-            errno => bail!("connect() failed with \"{errno}\""),
-        }
-        actor.close_fd(fd)?;
-    }
-    names(stage, &actor);
-    stage.pause(LISTED);
-    Ok(())
-}
-
-/// A client that tries `::1` where IPv6 is switched off.
-fn without_ipv6(stage: &Stage, actor: &Actor) -> Result<()> {
-    stage.sysctl("ipv6/conf/all/disable_ipv6", "1")?;
-    let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), PORT);
-    for _ in 0..12 {
-        let fd = actor.tcp_for(address)?;
-        actor.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
-        actor.close_fd(fd)?;
-    }
-    Ok(())
-}
-
-fn no_ipv6(stage: &Stage) -> Result<()> {
-    let actor = stage.actor("nw")?;
-    without_ipv6(stage, &actor)?;
-    names(stage, &actor);
-    Ok(())
-}
-
-/// It goes on with 127.0.0.1, and had tested the host as runtimes do.
-fn no_ipv6_but_ipv4(stage: &Stage) -> Result<()> {
-    let server = stage.actor("sv")?;
-    let client = stage.actor("nw")?;
-    let (listener, address) = server.listen(on(stage, PORT))?;
-    let test = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 0);
-    let fd = client.tcp_for(test)?;
-    without_ipv6(stage, &client)?;
-    client.must_fail(&Command::Bind { fd, address: test }, libc::EADDRNOTAVAIL)?;
-    for _ in 0..3 {
-        let connection = client.connect(address)?;
-        let accepted = server.accept(listener)?;
-        client.close(&connection)?;
-        server.await_end(&accepted)?;
-        server.close(&accepted)?;
-    }
-    expect_births(stage, &client, Side::Client, 3);
     Ok(())
 }

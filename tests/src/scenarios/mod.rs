@@ -11,6 +11,7 @@ mod crowd;
 mod data_after_close;
 mod disconnect;
 mod doctor;
+mod doctor_address;
 mod doctor_bind;
 mod doctor_causes;
 mod doctor_nat;
@@ -198,6 +199,7 @@ impl Scenario {
             doctor_causes::SCENARIOS,
             doctor_nat::SCENARIOS,
             doctor_taken::SCENARIOS,
+            doctor_address::SCENARIOS,
         ];
         reported
             && tables
@@ -284,6 +286,7 @@ pub fn all() -> Vec<Scenario> {
         doctor_causes::SCENARIOS,
         doctor_nat::SCENARIOS,
         doctor_taken::SCENARIOS,
+        doctor_address::SCENARIOS,
         crowd::SCENARIOS,
         programs::SCENARIOS,
     ]

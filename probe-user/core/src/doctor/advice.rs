@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::event::{Process, quantity};
+use crate::model::pairs;
+
 /// Maximum number of processes, port pools or namespaces that a sentence names.
 pub const NAMED: usize = 5;
 
@@ -72,6 +75,23 @@ pub fn list<T: AsRef<str>>(rows: &[(T, u64)]) -> String {
         .map(|(name, number)| format!("{}: {number}", name.as_ref()))
         .collect();
     named.join(", ") + &more(rows.len())
+}
+
+/// Such as `nginx(7)`, or `nginx(7) (3 times started)`: the latest of the processes that did something.
+pub fn callers(latest: Option<&Process>, processes: u64) -> String {
+    match (latest, processes) {
+        (Some(process), 0..=1) => pairs::name(process),
+        (Some(process), more) => format!("{} ({more} times started)", pairs::name(process)),
+        (None, _) => pairs::NOBODY.to_owned(),
+    }
+}
+
+/// Such as ` within 900ms`, or empty for a single moment.
+pub fn lasted(lasted_ns: u64) -> String {
+    match lasted_ns {
+        0 => String::new(),
+        lasted_ns => format!(" within {}", quantity::duration(lasted_ns)),
+    }
 }
 
 /// Such as ` and 4 more`, or empty.

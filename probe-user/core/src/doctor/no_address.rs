@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use serde_json::json;
 use twtrace_wire::{PortOp, Side};
 
-use super::by_namespace;
+use super::advice;
+use super::bounded;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use crate::event::Process;
-use crate::event::quantity::duration;
 use crate::event::words::Word;
 use crate::model::destination::Destination;
 use crate::model::missing_addresses::MissingAddressRow;
@@ -20,26 +20,19 @@ const REPEATED: u64 = 3;
 
 /// One finding for each namespace, call, address and command.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
-    let rows = facts.report.missing_addresses.iter();
-    by_namespace::findings(
-        rows.filter(|row| row.netns_nth >= facts.report.last_nth(row.netns)),
-        |row| row.netns,
+    bounded::of_latest(
+        facts,
+        &facts.report.missing_addresses,
+        |row| (row.netns, row.netns_nth),
         |row| finding(facts, row),
-        |further| {
-            format!(
-                "{further} more of this namespace: see missing_addresses of twtrace report --json"
-            )
-        },
+        "of this namespace: see missing_addresses of twtrace report --json",
     )
 }
 
 fn finding(facts: &DoctorFacts, row: &MissingAddressRow) -> Finding {
-    let who = who(row);
+    let who = advice::callers(row.process.as_ref(), row.processes);
     let by_ipv4 = connections_by_ipv4(facts, row);
-    let lasted = match row.lasted_ns {
-        0 => String::new(),
-        lasted_ns => format!(" within {}", duration(lasted_ns)),
-    };
+    let lasted = advice::lasted(row.lasted_ns);
     let mut evidence = vec![
         format!(
             "{who}: {} {}() of {} in namespace {} failed with EADDRNOTAVAIL{lasted}",
@@ -91,14 +84,6 @@ fn finding(facts: &DoctorFacts, row: &MissingAddressRow) -> Finding {
             "widen net.ipv4.ip_local_port_range or set net.ipv4.tcp_tw_reuse for it: the same error has another cause here"
                 .to_owned(),
         ],
-    }
-}
-
-fn who(row: &MissingAddressRow) -> String {
-    match (&row.process, row.processes) {
-        (Some(process), 0..=1) => pairs::name(process),
-        (Some(process), more) => format!("{} ({more} times started)", pairs::name(process)),
-        (None, _) => pairs::NOBODY.to_owned(),
     }
 }
 

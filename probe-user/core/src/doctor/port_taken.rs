@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use twtrace_wire::{PortOp, Side};
 
-use super::advice::NAMED;
-use super::by_namespace;
+use super::advice::{self, NAMED};
+use super::bounded;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::port_obstacle::{Obstacle, may_be_chosen, obstacle};
@@ -18,21 +18,17 @@ use crate::model::port_holders::HolderKind;
 
 /// One finding for each namespace, port and command that wants it.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
-    let rows = facts.report.fixed_ports.iter();
-    by_namespace::findings(
-        rows.filter(|row| row.netns_nth >= facts.report.last_nth(row.netns)),
-        |row| row.netns,
+    bounded::of_latest(
+        facts,
+        &facts.report.fixed_ports,
+        |row| (row.netns, row.netns_nth),
         |row| finding(facts, row),
-        |further| {
-            format!(
-                "{further} more fixed ports of this namespace were wanted and taken: see fixed_ports of twtrace report --json"
-            )
-        },
+        "fixed ports of this namespace were wanted and taken: see fixed_ports of twtrace report --json",
     )
 }
 
 fn finding(facts: &DoctorFacts, row: &FixedPortRow) -> Finding {
-    let who = who(row);
+    let who = advice::callers(row.process.as_ref(), row.processes);
     let is_connect = row.calls.iter().all(|call| call.op == PortOp::Connect);
     let mut obstacles: Vec<(Obstacle, &FixedPortHolder)> = row
         .holders
@@ -78,14 +74,6 @@ fn finding(facts: &DoctorFacts, row: &FixedPortRow) -> Finding {
     }
 }
 
-fn who(row: &FixedPortRow) -> String {
-    match (&row.process, row.processes) {
-        (Some(process), 0..=1) => pairs::name(process),
-        (Some(process), more) => format!("{} ({more} times started)", pairs::name(process)),
-        (None, _) => pairs::NOBODY.to_owned(),
-    }
-}
-
 /// Such as `new-server(7) wanted 0.0.0.0:7777 in namespace 1: 4 bind() failed with EADDRINUSE within 900ms`.
 fn wanted(facts: &DoctorFacts, row: &FixedPortRow, who: &str) -> String {
     let calls: Vec<String> = row
@@ -111,10 +99,7 @@ fn wanted(facts: &DoctorFacts, row: &FixedPortRow, who: &str) -> String {
     } else {
         addresses.join(", ")
     };
-    let lasted = match row.lasted_ns {
-        0 => String::new(),
-        lasted_ns => format!(" within {}", duration(lasted_ns)),
-    };
+    let lasted = advice::lasted(row.lasted_ns);
     format!(
         "{who} wanted {of} in namespace {}: {}{lasted}",
         facts.name(row.netns),

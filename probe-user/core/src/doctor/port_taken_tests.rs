@@ -279,7 +279,7 @@ fn many_ports_are_counted() {
         .map(|port| FixedPortRow { port, ..bind() })
         .collect();
     let findings = check(&facts);
-    assert_eq!(findings.len(), by_namespace::SHOWN);
+    assert_eq!(findings.len(), bounded::SHOWN);
     assert!(
         findings[9]
             .evidence

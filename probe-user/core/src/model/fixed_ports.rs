@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use twtrace_wire::{PortOp, Unattributed};
+use twtrace_wire::PortOp;
 
+use super::callers::{Callers, Who};
 use super::fixed_port_row::{FixedPortCalls, FixedPortHolder, FixedPortRow};
 use super::port_holders::{HolderKind, PortHolder, PortHolders, overlap};
 use crate::event::errno::Errno;
@@ -39,17 +40,9 @@ pub struct FixedPorts {
 /// The namespace, how many earlier ones had its number, the port, and the name of the process or why there is none.
 type Key = (u32, u32, u16, Who);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Who {
-    Command([u8; twtrace_wire::COMM_LEN]),
-    Nobody(Option<Unattributed>),
-}
-
 #[derive(Debug, Default)]
 struct Wanted {
-    /// Of the latest call.
-    process: Option<Process>,
-    processes: u64,
+    callers: Callers,
     calls: BTreeMap<(PortOp, Errno), u64>,
     addresses: Vec<WantedAddress>,
     /// The sockets of the port when these calls failed.
@@ -98,11 +91,7 @@ impl FixedPorts {
         let (Some((op, port, errno)), Some(netns)) = (taken(event), event.netns) else {
             return;
         };
-        let who = match &event.process {
-            Some(process) => Who::Command(process.comm.padded()),
-            None => Who::Nobody(event.unattributed),
-        };
-        let key = (netns, event.netns_nth, port, who);
+        let key = (netns, event.netns_nth, port, Who::of(event));
         if self.wanted.len() >= MAX_ROWS && !self.wanted.contains_key(&key) {
             self.left_out += 1;
             return;
@@ -122,13 +111,7 @@ impl FixedPorts {
             wanted.take(held);
         }
         *wanted.calls.entry((op, errno)).or_default() += 1;
-        if let Some(process) = &event.process {
-            let is_known = |known: &Process| known.is(process);
-            if !wanted.process.as_ref().is_some_and(is_known) {
-                wanted.processes += 1;
-                wanted.process = Some(process.clone());
-            }
-        }
+        wanted.callers.note(event);
         let address = WantedAddress {
             local: event.local.map(|local| local.ip()),
             remote: event.remote.filter(|_| op == PortOp::Connect),
@@ -201,12 +184,9 @@ impl FixedPorts {
             netns,
             netns_nth,
             port,
-            process: wanted.process.clone(),
-            unattributed: match who {
-                Who::Nobody(why) => why,
-                Who::Command(_) => None,
-            },
-            processes: wanted.processes,
+            process: wanted.callers.latest.clone(),
+            unattributed: who.unattributed(),
+            processes: wanted.callers.count,
             calls: calls
                 .map(|((op, errno), count)| FixedPortCalls {
                     op: *op,
@@ -225,11 +205,6 @@ impl FixedPorts {
             failed_after_check: held.is_some_and(|held| wanted.last.mono_ns > held.at.mono_ns),
         }
     }
-}
-
-impl Who {
-    /// The least one.
-    const FIRST: Self = Self::Command([0; twtrace_wire::COMM_LEN]);
 }
 
 impl Held {
@@ -308,7 +283,7 @@ impl Wanted {
     }
 
     fn is_of(&self, holder: &Process) -> bool {
-        self.process.as_ref().is_some_and(|process| {
+        self.callers.latest.as_ref().is_some_and(|process| {
             let (one, other) = (process.key, holder.key);
             one.tgid == other.tgid
                 && one.start_boot_ns.abs_diff(other.start_boot_ns) < SAME_START_NS
@@ -321,7 +296,7 @@ impl Wanted {
         let details = holder.details.as_deref();
         let started = details.and_then(|details| details.start_time);
         // The wall clock may have been set since one of both: the start of the process that failed has the same clock.
-        let is_later = self.process.as_ref().is_some_and(|process| {
+        let is_later = self.callers.latest.as_ref().is_some_and(|process| {
             let (failed_ns, started_ns) = (process.key.start_boot_ns, holder.key.start_boot_ns);
             process.comm == holder.comm && started_ns > failed_ns.saturating_add(SAME_START_NS)
         });

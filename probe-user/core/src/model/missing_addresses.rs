@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
-use twtrace_wire::{COMM_LEN, PortOp, Unattributed};
+use twtrace_wire::{PortOp, Unattributed};
 
+use super::callers::{Callers, Who};
 use crate::event::{Event, EventFacts, Process, words};
 
 /// Maximum number of rows; calls beyond are only counted.
@@ -27,14 +28,12 @@ struct Key {
     address: IpAddr,
     /// Only calls for any port of an address may be a test of the host by a runtime.
     is_any_port: bool,
-    /// The name of the process, or why there is none.
-    who: Result<[u8; COMM_LEN], Option<Unattributed>>,
+    who: Who,
 }
 
 #[derive(Debug)]
 struct Seen {
-    process: Option<Process>,
-    processes: u64,
+    callers: Callers,
     count: u64,
     latest: SocketAddr,
     first_ns: u64,
@@ -89,18 +88,14 @@ impl MissingAddresses {
             op: facts.op,
             address: named.ip(),
             is_any_port: named.port() == 0,
-            who: match &event.process {
-                Some(process) => Ok(process.comm.padded()),
-                None => Err(event.unattributed),
-            },
+            who: Who::of(event),
         };
         if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&key) {
             self.left_out += 1;
             return;
         }
         let seen = self.rows.entry(key).or_insert_with(|| Seen {
-            process: None,
-            processes: 0,
+            callers: Callers::default(),
             count: 0,
             latest: named,
             first_ns: event.mono_ns,
@@ -109,13 +104,7 @@ impl MissingAddresses {
         seen.count += 1;
         seen.latest = named;
         seen.last_ns = seen.last_ns.max(event.mono_ns);
-        if let Some(process) = &event.process {
-            let is_known = |known: &Process| known.is(process);
-            if !seen.process.as_ref().is_some_and(is_known) {
-                seen.processes += 1;
-                seen.process = Some(process.clone());
-            }
-        }
+        seen.callers.note(event);
     }
 
     /// Calls without a row.
@@ -129,9 +118,9 @@ impl MissingAddresses {
         rows.map(|(key, seen)| MissingAddressRow {
             netns: key.netns,
             netns_nth: key.netns_nth,
-            process: seen.process.clone(),
-            unattributed: key.who.err().flatten(),
-            processes: seen.processes,
+            process: seen.callers.latest.clone(),
+            unattributed: key.who.unattributed(),
+            processes: seen.callers.count,
             op: key.op,
             address: seen.latest,
             count: seen.count,

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod budget;
+mod callers;
 pub mod close_wait;
 pub mod compact_map;
 pub mod counts;

@@ -57,12 +57,19 @@ pub struct PortHolder {
 }
 
 impl PortHolders {
+    /// Whether all sockets are known and connected, and the side of one is not known: the kernel's table of ports may show it.
+    pub fn may_be_of_connect(&self) -> bool {
+        let is_connected =
+            |it: &PortHolder| matches!(it.kind, HolderKind::Connection | HolderKind::TimeWait);
+        self.further == 0
+            && self.sockets.iter().all(is_connected)
+            && self.sockets.iter().any(|it| it.side == Side::Unknown)
+    }
+
     /// The port does not belong to a bind() in the kernel's table of ports: connect() chose it, and its connections are those
     /// of clients. A listener or bound socket may share such a port with them: then they may be either.
     pub fn are_of_connect(&mut self) {
-        let is_connected =
-            |it: &PortHolder| matches!(it.kind, HolderKind::Connection | HolderKind::TimeWait);
-        if self.further > 0 || !self.sockets.iter().all(is_connected) {
+        if !self.may_be_of_connect() {
             return;
         }
         for socket in &mut self.sockets {

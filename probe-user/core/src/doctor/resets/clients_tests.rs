@@ -90,3 +90,29 @@ fn a_client_that_does_not_read_the_answer_is_a_notice() {
     // Many are a storm, of which the sample has no totals.
     assert!(unread(2_000).is_empty());
 }
+
+/// The client had closed first: the RST ends its TIME_WAIT, and nobody here receives it.
+#[test]
+fn a_connection_with_a_time_wait_and_a_rst_counts_once() {
+    let mut facts = facts(&[rst(Side::Server, Sent, UnreadData, 10)], 25, 25);
+    let closed = samples::pair(Side::Client, "127.0.0.1:80", 25, 0);
+    facts.pairs.push(closed);
+    let findings = check(&facts);
+    assert!(
+        findings[0].title.contains(": 25 of 25 connections"),
+        "{}",
+        findings[0].title
+    );
+    // Those that were received are others.
+    let both = [
+        rst(Side::Client, Received, Peer, 10),
+        rst(Side::Server, Sent, UnreadData, 10),
+    ];
+    facts.pairs.extend(pairs_of(&both, 25));
+    let findings = check(&facts);
+    assert!(
+        findings[0].title.contains(": 50 of 50 connections"),
+        "{}",
+        findings[0].title
+    );
+}

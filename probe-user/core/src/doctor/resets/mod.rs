@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use twtrace_wire::{ProcessKey, ResetDirection, ResetReason, Side};
 
+use super::bounded;
 use super::facts::DoctorFacts;
 use super::finding::Finding;
 use super::reset_storm;
@@ -31,9 +32,6 @@ use group::Group;
 
 /// Fewer RSTs may be single mishaps, and have no share and no pattern.
 const SOME: u64 = 5;
-/// Maximum number of findings of one kind in each namespace.
-const SHOWN: usize = 10;
-
 /// A finding, and the RSTs that it explains.
 struct Explanation {
     finding: Finding,
@@ -135,25 +133,12 @@ fn shown(explanations: Vec<Explanation>) -> Vec<Finding> {
         let failed = finding.figures["share"]["failed"].as_u64();
         std::cmp::Reverse((finding.severity, failed))
     });
-    let mut counted: BTreeMap<(u64, &'static str), (usize, usize)> = BTreeMap::new();
-    let mut shown: Vec<Finding> = Vec::new();
-    for finding in findings {
-        let netns = finding.figures["netns"].as_u64().unwrap_or(0);
-        let (count, last) = counted.entry((netns, finding.id)).or_default();
-        *count += 1;
-        if *count <= SHOWN {
-            *last = shown.len();
-            shown.push(finding);
-        }
-    }
-    for (count, last) in counted.into_values() {
-        if let (further @ 1.., Some(finding)) = (count.saturating_sub(SHOWN), shown.get_mut(last)) {
-            finding.evidence.push(format!(
-                "{further} more findings of this kind in this namespace are not shown"
-            ));
-        }
-    }
-    shown
+    bounded::findings(
+        findings.into_iter(),
+        |finding| (finding.figures["netns"].as_u64(), finding.id),
+        |finding| finding,
+        "findings of this kind in this namespace are not shown",
+    )
 }
 
 /// The RSTs that findings explain. A RST whose sender is on this host is a matter of its sender, and one that arrived after

@@ -103,32 +103,6 @@ fn ids(findings: &[Finding]) -> Vec<(&'static str, Severity)> {
 use ResetDirection::{Received, Sent};
 use ResetReason::{DataAfterClose, NoSocket, Peer, Refused, UnreadData};
 
-/// The client had closed first: the RST ends its TIME_WAIT, and nobody here receives it.
-#[test]
-fn a_connection_with_a_time_wait_and_a_rst_counts_once() {
-    let mut facts = facts(&[rst(Side::Server, Sent, UnreadData, 10)], 25, 25);
-    let closed = samples::pair(Side::Client, "127.0.0.1:80", 25, 0);
-    facts.pairs.push(closed);
-    let findings = check(&facts);
-    assert!(
-        findings[0].title.contains(": 25 of 25 connections"),
-        "{}",
-        findings[0].title
-    );
-    // Those that were received are others.
-    let both = [
-        rst(Side::Client, Received, Peer, 10),
-        rst(Side::Server, Sent, UnreadData, 10),
-    ];
-    facts.pairs.extend(pairs_of(&both, 25));
-    let findings = check(&facts);
-    assert!(
-        findings[0].title.contains(": 50 of 50 connections"),
-        "{}",
-        findings[0].title
-    );
-}
-
 #[test]
 fn both_ends_on_this_host_are_one_finding_of_the_server() {
     let ends = [
@@ -365,8 +339,8 @@ fn the_number_of_findings_of_one_kind_is_bounded() {
         facts.pairs.push(row);
     }
     let findings = check(&facts);
-    assert_eq!(findings.len(), SHOWN);
-    let last = findings[SHOWN - 1].evidence.last().unwrap();
+    assert_eq!(findings.len(), bounded::SHOWN);
+    let last = findings[bounded::SHOWN - 1].evidence.last().unwrap();
     assert!(last.starts_with("4 more findings"), "{last}");
 }
 
@@ -393,6 +367,9 @@ mod causes;
 
 #[path = "clients_tests.rs"]
 mod clients;
+
+#[path = "closing_alert_tests.rs"]
+mod closing_alert;
 
 #[path = "doubtful_tests.rs"]
 mod doubtful;

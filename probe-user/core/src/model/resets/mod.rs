@@ -6,6 +6,7 @@ pub mod closings;
 pub mod left;
 pub mod outage;
 pub mod spread;
+mod unread;
 
 use std::sync::Arc;
 
@@ -22,10 +23,6 @@ use super::sparse::Nothing;
 const MAX_OTHER_ENDS: usize = 8;
 /// From this length on, nanoseconds, a pause may be a timeout, and not only the work of a program.
 pub const PAUSE_NS: u64 = 100_000_000;
-
-/// Sizes of a closing alert (close_notify) with its record: of TLS 1.3 (24 bytes), and of TLS 1.2 with AES-GCM and AES-CCM (31),
-/// ChaCha20 (23), AES-CBC with SHA-1 (53), SHA-256 (69) and SHA-384 (85), RFC 8446 and RFC 5246.
-const CLOSING_ALERTS: [u64; 6] = [23, 24, 31, 53, 69, 85];
 
 /// RSTs of one pair by direction and reason: at most one entry for each of both.
 #[derive(Clone, Debug, Default)]
@@ -238,20 +235,6 @@ impl ResetPattern {
             .min(self.count)
     }
 
-    /// Sent RSTs that certainly cost the peer something: its data was no closing alert of TLS, or, where the size of that is not
-    /// known, it received the RST before it had closed (data after close) or had sent in time (unread data).
-    pub fn certain(&self) -> u64 {
-        let unsized_ = self
-            .count
-            .saturating_sub(self.of_alert_size)
-            .saturating_sub(self.of_other_size);
-        let met = match self.reason {
-            ResetReason::DataAfterClose => self.met_open.min(unsized_),
-            _ => unsized_,
-        };
-        self.of_other_size + met
-    }
-
     fn add(&mut self, event: &Event, reset: &Reset) {
         self.count += 1;
         if let Some(age_ns) = reset.flow.connection_ns {
@@ -288,11 +271,7 @@ impl ResetPattern {
     fn add_sent(&mut self, side: Side, reset: &Reset) {
         let flow = &reset.flow;
         let of_server = side == Side::Server;
-        match reset.unread_bytes {
-            Some(bytes) if CLOSING_ALERTS.contains(&bytes) => self.of_alert_size += 1,
-            Some(_) => self.of_other_size += 1,
-            None => {}
-        }
+        self.add_unread(reset.unread_bytes);
         match accept::closed_at_once(reset).filter(|_| of_server) {
             Some(Answer::None) => self.right_after_accept += 1,
             Some(Answer::Possible) => self.answered_at_once += 1,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::event::Timestamp;
 use crate::event::samples;
+use crate::model::listener::ListenerSample;
 use crate::model::namespace::NamespaceSample;
 use crate::model::report::ProcessRow;
 use twtrace_wire::Side;
