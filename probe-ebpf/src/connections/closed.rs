@@ -98,8 +98,23 @@ fn finish(ctx: Ctx, sock: Sock, conn: *mut Conn, old: u8) {
             return lost::count_lost(Probe::Abort);
         }
         subflow::take_actors(sock, known);
-        abort(sock, known, old, error);
+        let reason = match error {
+            ETIMEDOUT => AbortReason::Timeout,
+            ECONNABORTED => AbortReason::Destroyed,
+            _ => AbortReason::Other,
+        };
+        abort(sock, known, old, reason);
+    } else if old == state::SYN_SENT && gives_up(sock, error, reset) {
+        abort(sock, known, old, AbortReason::Unanswered);
     }
+}
+
+/// Whether a process closes a socket whose SYN nobody has answered: the kernel has sent it again, after the first timeout
+/// (TCP_TIMEOUT_INIT, a second). Earlier it may not want the connection any more, as clients that try several addresses at once.
+/// A connect() that fails for lack of a port comes here too, before a SYN.
+#[inline(always)]
+fn gives_up(sock: Sock, error: u32, reset: bool) -> bool {
+    error == 0 && !reset && sock.owned() && sock.has_retransmitted()
 }
 
 /// The error that ended a connection, or 0. A process that disconnects sets none before CLOSE: what is there then was left
@@ -159,16 +174,12 @@ fn is_of_closing_listener(child: Sock) -> bool {
 }
 
 #[inline(always)]
-fn abort(sock: Sock, conn: &Conn, from: u8, error: u32) {
+fn abort(sock: Sock, conn: &Conn, from: u8, reason: AbortReason) {
     let fact = Fact {
         kind: EventKind::Abort,
         state: from,
         from: 0,
-        reason: match error {
-            ETIMEDOUT => AbortReason::Timeout,
-            ECONNABORTED => AbortReason::Destroyed,
-            _ => AbortReason::Other,
-        } as u8,
+        reason: reason as u8,
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
         unread_bytes: NO_BYTES,

@@ -12,7 +12,7 @@ use crate::{
         read::now_ns,
         segment,
         sock::Sock,
-        traffic::{Traffic, after_close, counted, elapsed},
+        traffic::{Traffic, after_close, awaits_answer, counted, elapsed},
         tuple::set_netns,
     },
     totals::{count, count_sent, sites},
@@ -51,6 +51,7 @@ pub fn of_socket_with(
     // SAFETY: `event` is the reserved record; with `begin` every field of it is written before it is submitted.
     unsafe {
         let more = sock.fill_tuple(&mut (*event).tuple, sock.source_port());
+        let more = more | awaits_answer(sock, traffic);
         begin(
             event,
             traffic.at_ns,

@@ -52,6 +52,13 @@ impl Sock {
         read(self.0, offset!(sk_err))
     }
 
+    /// Whether what was sent last has been sent again: its answer did not come in time.
+    #[inline(always)]
+    pub fn has_retransmitted(self) -> bool {
+        let times: u8 = read(self.0, offset!(icsk_retransmits));
+        times != 0
+    }
+
     #[inline(always)]
     fn flags(self) -> u64 {
         read(self.0, offset!(skc_flags))

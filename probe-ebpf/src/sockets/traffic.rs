@@ -1,7 +1,9 @@
 //! Traffic of a connection, and how long it has been idle.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use twtrace_wire::{ABSENT, AbortReason, EventKind, ResetDirection, ResetReason, UNKNOWN};
+use twtrace_wire::{
+    ABSENT, AbortReason, EventKind, ResetDirection, ResetReason, UNKNOWN, flags::AWAITS_ANSWER,
+};
 
 use crate::{
     constants::{config, offset},
@@ -147,6 +149,27 @@ pub extern "C" fn idle(sock: u64, send_idle_ns: u64) -> u64 {
         return UNKNOWN;
     }
     min(send_idle_ns, since(read(sock, offset!(icsk_lrcvtime))))
+}
+
+/// [`AWAITS_ANSWER`] if no data of the peer has come since this end sent some, or 0. Both times have the tick's resolution:
+/// within one tick nothing shows which came first.
+#[inline(always)]
+pub fn awaits_answer(sock: Sock, traffic: &Traffic) -> u16 {
+    let has_sent = !matches!(traffic.bytes_sent, 0 | UNKNOWN);
+    if has_sent && (traffic.bytes_received == 0 || sent_last(sock.0) != 0) {
+        AWAITS_ANSWER
+    } else {
+        0
+    }
+}
+
+/// Whether this end has sent data after the tick in which the peer's last data came. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sent_last(sock: u64) -> u64 {
+    let sent: u32 = read(sock, offset!(tcp_lsndtime));
+    let received: u32 = read(sock, offset!(icsk_lrcvtime));
+    (sent.wrapping_sub(received) as i32 > 0) as u64
 }
 
 /// Time since a moment in ticks (`tcp_jiffies32`), in nanoseconds; [`UNKNOWN`] if it never came.

@@ -16,7 +16,7 @@ static NO_TOTALS: ProcessTotals = ProcessTotals {
     overflow: [0; 3],
     reset_sent: [0; 10],
     reset_received: [0; 10],
-    abort: [0; 3],
+    abort: [0; 4],
     ended: [0; 5],
     reused: 0,
     hindered: 0,

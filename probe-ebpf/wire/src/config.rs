@@ -62,6 +62,7 @@ offsets! {
     inet_sport = "inet_sock"."inet_sport";
     icsk_ulp_ops = "inet_connection_sock"."icsk_ulp_ops";
     icsk_ulp_data = "inet_connection_sock"."icsk_ulp_data";
+    icsk_retransmits = "inet_connection_sock"."icsk_retransmits";
     icsk_lrcvtime = "inet_connection_sock"."icsk_ack.lrcvtime";
     tcp_rcv_tstamp = "tcp_sock"."rcv_tstamp";
     tcp_last_oow_ack_time = "tcp_sock"."last_oow_ack_time";

@@ -141,6 +141,8 @@ codes! {
         Timeout = 1 => "timeout",
         /// Destroyed from outside: `ss -K`, `bpf_sock_destroy` (ECONNABORTED).
         Destroyed = 2 => "destroyed",
+        /// Its process gave up connecting: it closed the socket after the SYN had been sent again, and no answer had come.
+        Unanswered = 3 => "unanswered",
     }
 }
 
@@ -288,6 +290,8 @@ pub mod flags {
     /// Beside [`MAY_BE_DATA`]: a process works off its socket's backlog. It can be preempted before it sends the RST, for
     /// as long as it has to wait for a CPU.
     pub const IN_PROCESS: u16 = 1 << 8;
+    /// This end has sent data, and no data of the peer has come since. Not set if both were in one tick of the kernel.
+    pub const AWAITS_ANSWER: u16 = 1 << 9;
 }
 
 #[cfg(test)]

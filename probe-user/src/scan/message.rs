@@ -101,7 +101,7 @@ fn refused(payload: &[u8]) -> Result<(), MessageError> {
 
 fn row(payload: &[u8]) -> Result<SocketRow, MessageError> {
     let fixed: &[u8; ROW_BYTES] = payload.first_chunk().ok_or(MessageError::Malformed)?;
-    let [family, state, timer, ..] = *fixed;
+    let [family, state, timer, retransmits, ..] = *fixed;
     let ip_version = match i32::from(family) {
         libc::AF_INET => 4,
         libc::AF_INET6 => 6,
@@ -138,6 +138,7 @@ fn row(payload: &[u8]) -> Result<SocketRow, MessageError> {
         inode: read_u32(fixed, 68)?,
         cookie: u64::from(read_u32(fixed, 44)?) | u64::from(read_u32(fixed, 48)?) << 32,
         timer,
+        retransmits,
         expires: (timer != Timer::Off).then(|| Duration::from_millis(left_ms)),
         times: None,
         queue: None,

@@ -83,6 +83,7 @@ fn a_full_socket_has_its_times() {
             inode: 99,
             cookie: 5 << 32 | 6,
             timer: Timer::Off,
+            retransmits: 0,
             expires: None,
             times: Some(Times {
                 since_data: Duration::from_secs(2),

@@ -190,6 +190,7 @@ mod tests {
     fn full_sockets_come_first_and_what_has_no_identity_not_at_all() {
         let mini = SocketRow {
             timer: Timer::TimeWait,
+            retransmits: 0,
             ..row(TcpState::TimeWait, "10.0.0.2:40003", 1)
         };
         let rows = vec![

@@ -8,7 +8,8 @@ use twtrace_core::model::budget::client_sockets::{
 use twtrace_core::model::budget::holders::is_crowded_by_bind;
 use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::servers::ServerPorts;
-use twtrace_core::model::socket::SocketRow;
+use twtrace_core::model::socket::{NetnsSockets, SocketRow};
+use twtrace_core::model::unacknowledged;
 
 use super::pool_holders::{self, Crowd, Crowds, SocketsOfBind};
 use crate::probe::PortsOfBind;
@@ -17,6 +18,9 @@ use crate::scan::setting;
 use crate::scan::snapshot::visit;
 use crate::scan::sock_diag::Query;
 use twtrace_wire::TcpState;
+
+/// Maximum number of sockets of a namespace that are kept since nobody acknowledges what they send.
+const MAX_UNACKNOWLEDGED: usize = 65_536;
 
 /// Sockets and settings of every namespace, or of those in `only` if it is not empty, or why they are not known.
 /// Namespaces that are removed in between are left out. `of_bind` gives the ports that belong to a bind(), if the
@@ -29,6 +33,7 @@ pub fn sample(
 ) -> Sampled {
     let mut samples = HashMap::new();
     let mut crowds = Vec::new();
+    let mut unacknowledged = Vec::new();
     let unscanned = visit(helper, only, |netns, paths, diag| {
         let sysctls = match setting::read(helper, netns, paths) {
             Ok(sysctls) => sysctls,
@@ -41,9 +46,16 @@ pub fn sample(
         // Row by row: a million rows take more memory than their summary.
         let sorting = diag.dump_into(Query::all(), || {
             let is_server = |port| servers.has(netns, port);
-            Sorting(ClientSocketsBuilder::new(sysctls.range, is_server))
+            Sorting {
+                builder: ClientSocketsBuilder::new(sysctls.range, is_server),
+                unacknowledged: Vec::new(),
+            }
         })?;
-        let sockets = sorting.0.finish();
+        let sockets = sorting.builder.finish();
+        unacknowledged.push(NetnsSockets {
+            netns,
+            rows: sorting.unacknowledged,
+        });
         let pools = sockets.crowded(sysctls.range.count());
         if !pools.is_empty() {
             let is_server = |port| servers.has(netns, port);
@@ -66,7 +78,11 @@ pub fn sample(
     }
     crowds.extend(of_bind_crowds(helper, &samples));
     samples.extend(unscanned.into_iter().map(|(netns, why)| (netns, Err(why))));
-    Sampled { samples, crowds }
+    Sampled {
+        samples,
+        crowds,
+        unacknowledged,
+    }
 }
 
 /// The sockets of bind() of namespaces in which these have many ports, by the kernel's own table.
@@ -98,14 +114,24 @@ fn of_bind_crowds(helper: Option<&NamespaceHelper>, samples: &SocketSamples) -> 
 pub struct Sampled {
     pub samples: SocketSamples,
     pub crowds: Vec<Crowd>,
+    /// Sockets that send again what nobody acknowledges.
+    pub unacknowledged: Vec<NetnsSockets>,
 }
 
-/// Passes the rows of a dump to the builder.
-struct Sorting<S>(ClientSocketsBuilder<S>);
+/// Passes the rows of a dump to the builder, and keeps those that nobody acknowledges.
+struct Sorting<S> {
+    builder: ClientSocketsBuilder<S>,
+    unacknowledged: Vec<SocketRow>,
+}
 
 impl<S: Fn(u16) -> bool> Extend<SocketRow> for Sorting<S> {
     fn extend<I: IntoIterator<Item = SocketRow>>(&mut self, rows: I) {
-        rows.into_iter().for_each(|row| self.0.add(&socket(&row)));
+        for row in rows {
+            self.builder.add(&socket(&row));
+            if self.unacknowledged.len() < MAX_UNACKNOWLEDGED && unacknowledged::waits(&row) {
+                self.unacknowledged.push(row);
+            }
+        }
     }
 }
 

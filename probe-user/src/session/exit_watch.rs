@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use twtrace_core::event::{Event, EventFacts, Process};
+use twtrace_core::model::unanswered::is_unanswered;
 use twtrace_wire::{EventKind, ProcessKey, ResetDirection, Side};
 
 use super::Session;
@@ -12,8 +13,9 @@ use crate::enrich::procfs;
 
 /// Maximum number of processes that are watched.
 const MAX_WATCHED: usize = 512;
-/// Exits of processes that closed fewer connections are no matter: those of a server that forks for each connection.
-const SOME: u32 = 5;
+/// Exits of processes with fewer events are no matter: a server that forks for each connection has two at most from each, a
+/// TIME_WAIT and the RST for data that came too late.
+const SOME: u32 = 3;
 /// An exit this long after the last closing is no cause of it.
 const FORGET: Duration = Duration::from_secs(4);
 /// How often it is checked whether they still run.
@@ -38,14 +40,18 @@ struct Watched {
 impl ExitWatch {
     /// Learns from an event.
     pub fn note(&mut self, event: &Event) {
-        let closes = match &event.facts {
-            EventFacts::Reset(reset) => reset.direction == ResetDirection::Sent,
-            EventFacts::TimeWait(_) => {
-                event.event == EventKind::TimeWait && event.side == Side::Server
+        let closed = match &event.facts {
+            EventFacts::Reset(reset) if reset.direction == ResetDirection::Sent => 1,
+            EventFacts::TimeWait(closed) if is_of_server(event) => {
+                // A process that ends instead of answering matters by itself.
+                match is_unanswered(event.side, closed) {
+                    true => SOME,
+                    false => 1,
+                }
             }
-            _ => false,
+            _ => return,
         };
-        let Some(process) = event.process.as_ref().filter(|_| closes) else {
+        let Some(process) = event.process.as_ref() else {
             return;
         };
         // Those that closed the fewest make room.
@@ -56,7 +62,7 @@ impl ExitWatch {
             }
         }
         let watched = self.watched.entry(process.key).or_default();
-        watched.closed = watched.closed.saturating_add(1);
+        watched.closed = watched.closed.saturating_add(closed);
         watched.noticed = None;
     }
 
@@ -89,6 +95,10 @@ impl ExitWatch {
             .extract_if(|key, watched| watched.closed >= SOME && has_exited(*key));
         gone.map(|(key, _)| key).collect()
     }
+}
+
+fn is_of_server(event: &Event) -> bool {
+    event.event == EventKind::TimeWait && event.side == Side::Server
 }
 
 #[cfg(test)]

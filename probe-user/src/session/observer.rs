@@ -10,6 +10,7 @@ use anyhow::Result;
 use twtrace_core::event::{Event, Lost, Moment, Process};
 use twtrace_core::model::budget::servers::ServerPorts;
 use twtrace_core::model::observation::{KernelTotals, Observation, ObservationData};
+use twtrace_core::model::socket::NetnsSockets;
 use twtrace_wire::{NetnsKey, ProcessKey};
 
 use super::auditor::{Auditor, SeenByNetns};
@@ -55,6 +56,8 @@ pub struct Observer {
     exits: ExitWatch,
     /// Whether the last sample found port pools that live sockets nearly fill.
     had_crowds: bool,
+    /// Sockets that nobody acknowledged at the last sample.
+    unacknowledged: Vec<NetnsSockets>,
     /// When the last sample of sockets and namespaces ended, and how long it took.
     sampled: (Instant, Duration),
 }
@@ -80,6 +83,7 @@ impl Observer {
             ports: PortWatch::default(),
             exits: ExitWatch::default(),
             had_crowds: false,
+            unacknowledged: Vec::new(),
             sampled: (Instant::now(), Duration::ZERO),
         }
     }
@@ -102,12 +106,14 @@ impl Observer {
             let budgets::Sampled {
                 mut samples,
                 crowds,
+                unacknowledged,
             } = budgets::sample(self.helper.as_deref(), &self.only, &self.servers, of_bind);
             for netns in hidden(session, &self.only)? {
                 samples
                     .entry(netns)
                     .or_insert_with(|| Err(twtrace_core::model::audit::HIDDEN.to_owned()));
             }
+            self.unacknowledged = unacknowledged;
             observations.push(observation(at, ObservationData::Sockets(samples)));
             let is_empty = crowds.is_empty();
             // An empty list replaces one that is not.
@@ -156,15 +162,20 @@ impl Observer {
         Ok(vec![close_wait, observation(at, memory)])
     }
 
-    /// Connections in CLOSE_WAIT, and the accept queues of listeners.
+    /// Connections in CLOSE_WAIT, the accept queues of listeners, and the holders of the sockets that nobody acknowledged.
     ///
     /// # Errors
     /// If a clock can't be read.
     pub fn sample_close_wait(&self, session: &mut Session) -> Result<Observation> {
         let at = session.now()?;
         let hidden = hidden(session, &self.only)?;
-        let close_wait =
-            socket_scan::close_wait(self.helper.as_deref(), &self.only, &hidden, session);
+        let close_wait = socket_scan::close_wait(
+            self.helper.as_deref(),
+            &self.only,
+            &hidden,
+            &self.unacknowledged,
+            session,
+        );
         Ok(observation(at, ObservationData::CloseWait(close_wait)))
     }
 

@@ -9,6 +9,8 @@ use twtrace_core::model::listener;
 use twtrace_core::model::memory::CacheRow;
 use twtrace_core::model::observation::CloseWait;
 use twtrace_core::model::report::UnscannedRow;
+use twtrace_core::model::socket::NetnsSockets;
+use twtrace_core::model::unacknowledged;
 use twtrace_wire::ProcessKey;
 
 use super::Session;
@@ -20,17 +22,19 @@ use crate::scan::snapshot;
 use crate::scan::sock_diag::Query;
 
 /// Connections in CLOSE_WAIT and accept queues, in all namespaces, or in those in `only` if it is not empty. `hidden` are namespaces
-/// that may not be found.
+/// that may not be found. `unacknowledged` are sockets whose holders are to be found, too.
 pub fn close_wait(
     helper: Option<&NamespaceHelper>,
     only: &[u32],
     hidden: &[u32],
+    unacknowledged: &[NetnsSockets],
     session: &mut Session,
 ) -> CloseWait {
     let query = Query::of(close_wait::STATES).with_times();
     let snapshot = snapshot::take(helper, query, only);
     let mut inodes = close_wait::inodes(&snapshot.namespaces);
     inodes.extend(listener::inodes(&snapshot.namespaces));
+    inodes.extend(unacknowledged::inodes(unacknowledged));
     let owners = Owners::find(&inodes);
     if owners.unreadable > 0 {
         log::debug!("descriptors of {} processes are hidden", owners.unreadable);
@@ -51,6 +55,7 @@ pub fn close_wait(
     };
     let connections = close_wait::connections(&snapshot.namespaces, &mut holders);
     let listeners = listener::samples(&snapshot.namespaces, &mut holders);
+    let unacknowledged = unacknowledged::rows(unacknowledged, &mut holders);
     let seen: Vec<u32> = snapshot.namespaces.iter().map(|it| it.netns).collect();
     let mut unscanned = snapshot.unscanned;
     for &netns in hidden {
@@ -65,6 +70,7 @@ pub fn close_wait(
     CloseWait {
         connections,
         listeners,
+        unacknowledged,
         unscanned: unscanned.collect(),
         tick_ns: procfs::tick_ns(),
     }

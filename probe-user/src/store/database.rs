@@ -26,6 +26,7 @@ const APPLICATION_ID: i64 = 0x7477_7468;
 const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("schema_2_pair_resets.sql"),
+    include_str!("schema_3_unanswered.sql"),
 ];
 /// How long to wait for the transaction of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);

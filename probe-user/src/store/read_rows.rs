@@ -341,6 +341,8 @@ fn read_pair(cells: &mut Cells<'_, '_>) -> rusqlite::Result<PairCounts> {
         patterns: Sparse::default(),
         lives: Sparse::default(),
         closings: Sparse::default(),
+        unanswered: Sparse::default(),
+        unconnected: Sparse::default(),
         outage: None,
     })
 }

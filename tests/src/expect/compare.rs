@@ -216,7 +216,7 @@ mod tests {
             "process": {"pid": pid, "comm": "cl", "uid": 0}, "unattributed": null,
             "opener": {"pid": pid, "comm": "cl", "uid": 0}, "state": "fin_wait2", "from": "fin_wait2",
             "connection_ns": 5, "idle_ns": 5, "peer_silent_ns": 0, "send_idle_ns": 5, "bytes_sent": 0,
-            "bytes_received": 0, "inferred": inferred,
+            "bytes_received": 0, "awaits_answer": null, "inferred": inferred,
         })
     }
 

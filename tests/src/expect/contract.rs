@@ -72,7 +72,7 @@ mod tests {
             "local": "127.0.0.1:1", "remote": "127.0.0.1:2", "mapped": false, "side": "client",
             "process": null, "unattributed": "unknown", "opener": null, "reason": "timeout",
             "state": "established", "connection_ns": null, "idle_ns": null,
-            "peer_silent_ns": null, "send_idle_ns": null, "bytes_sent": null, "bytes_received": null,
+            "peer_silent_ns": null, "send_idle_ns": null, "bytes_sent": null, "bytes_received": null, "awaits_answer": null,
         });
         assert_eq!(violations(&event), Vec::<String>::new());
         let mut without = event.clone();

@@ -67,6 +67,8 @@ pub enum Reason {
     Peer,
     /// destroyed from outside
     Destroyed,
+    /// given up while connecting
+    Unanswered,
     /// none of the others
     Other,
 }

@@ -18,6 +18,7 @@ mod doctor_nat;
 mod doctor_ports;
 mod doctor_resets;
 mod doctor_taken;
+mod doctor_unanswered;
 mod ends;
 mod exactness;
 mod exec;
@@ -197,6 +198,7 @@ impl Scenario {
             doctor_bind::SCENARIOS,
             doctor_resets::SCENARIOS,
             doctor_causes::SCENARIOS,
+            doctor_unanswered::SCENARIOS,
             doctor_nat::SCENARIOS,
             doctor_taken::SCENARIOS,
             doctor_address::SCENARIOS,
@@ -284,6 +286,7 @@ pub fn all() -> Vec<Scenario> {
         doctor_bind::SCENARIOS,
         doctor_resets::SCENARIOS,
         doctor_causes::SCENARIOS,
+        doctor_unanswered::SCENARIOS,
         doctor_nat::SCENARIOS,
         doctor_taken::SCENARIOS,
         doctor_address::SCENARIOS,

@@ -16,6 +16,7 @@ use crate::model::listener::{ListenerSample, OverflownListener};
 use crate::model::namespace::{NamespaceSamples, NamespaceState};
 use crate::model::pairs::{PairCounts, PairRow, of_last_namespaces};
 use crate::model::report::{ProcessRow, Report};
+use crate::model::unacknowledged::UnacknowledgedRow;
 
 /// Everything that was measured.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct DoctorFacts {
     pub ended_listeners: Vec<ListenerSample>,
     /// Processes that no longer run, and when that was seen.
     pub exited: HashMap<ProcessKey, Moment>,
+    /// Connections that wait for an answer to their SYN at the end.
+    pub unacknowledged: Vec<UnacknowledgedRow>,
     /// Whether no filter hides events of the checked namespaces: what was not seen did not happen there.
     pub sees_all: bool,
     /// Namespaces whose settings are not known, and why.
@@ -69,6 +72,7 @@ impl DoctorFacts {
             ended_listeners: Vec::new(),
             new_listeners: None,
             exited: HashMap::new(),
+            unacknowledged: Vec::new(),
             sees_all: !Filter {
                 netns: Vec::new(),
                 ..filter.clone()
@@ -103,6 +107,7 @@ impl DoctorFacts {
         self.new_listeners = samples.new_listeners;
         self.ended_listeners = samples.ended_listeners;
         self.exited = samples.exited;
+        self.unacknowledged = samples.unacknowledged;
         self
     }
 

@@ -11,6 +11,7 @@ mod bind_pool;
 mod bounded;
 pub mod budget;
 mod budget_remedy;
+mod by_ipv4;
 mod caveats;
 mod churn;
 mod close_wait;
@@ -20,6 +21,7 @@ mod fin_timeout;
 mod linger;
 mod listen_queue;
 mod no_address;
+mod not_acknowledged;
 mod patterns;
 mod port_obstacle;
 mod port_range;
@@ -32,6 +34,7 @@ mod reuse;
 pub mod setting;
 mod side;
 mod tw_buckets;
+mod unconnected;
 pub mod what_if;
 
 #[cfg(any(test, feature = "samples"))]
@@ -53,6 +56,8 @@ const CHECKS: &[Check] = &[
     conntrack::check,
     tw_buckets::check,
     listen_queue::check,
+    unconnected::check,
+    not_acknowledged::check,
     close_wait::check,
     fast_half::check,
     side::client_closes_first,

@@ -3,15 +3,14 @@
 use std::net::IpAddr;
 
 use serde_json::json;
-use twtrace_wire::{PortOp, Side};
+use twtrace_wire::PortOp;
 
 use super::advice;
 use super::bounded;
+use super::by_ipv4;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
-use crate::event::Process;
 use crate::event::words::Word;
-use crate::model::destination::Destination;
 use crate::model::missing_addresses::MissingAddressRow;
 use crate::model::pairs;
 
@@ -114,29 +113,14 @@ fn severity(row: &MissingAddressRow, by_ipv4: u64) -> Severity {
     }
 }
 
-/// Connections of the same command to the same port by IPv4 that have ended, if the address is of IPv6; at the server, if that
-/// closed first.
+/// Connections of the same command to the same port by IPv4 that have ended.
 fn connections_by_ipv4(facts: &DoctorFacts, row: &MissingAddressRow) -> u64 {
-    let Some(process) = row.process.as_ref() else {
-        return 0;
-    };
-    if row.op != PortOp::Connect || row.address.is_ipv4() {
-        return 0;
+    match &row.process {
+        Some(process) if row.op == PortOp::Connect => {
+            by_ipv4::connections(facts, row.netns, &[process.comm], row.address)
+        }
+        _ => 0,
     }
-    let is_other_way = |destination: &Destination| matches!(destination, Destination::Remote(remote) if remote.is_ipv4() && remote.port() == row.address.port());
-    let is_of_server = |destination: &Destination| {
-        is_ipv6_loopback(row) && *destination == Destination::LocalPort(row.address.port())
-    };
-    let rows = facts.pairs.iter().chain(&facts.report.pairs);
-    let of_it = rows.filter(|pair| {
-        let is_same = |other: &std::sync::Arc<Process>| other.comm == process.comm;
-        let is_by_client = pair.side == Side::Client
-            && is_other_way(&pair.destination)
-            && pair.process.as_ref().is_some_and(is_same);
-        let is_by_server = pair.side == Side::Server && is_of_server(&pair.destination);
-        pair.netns == row.netns && (is_by_client || is_by_server)
-    });
-    of_it.map(|pair| pair.counts.time_wait).max().unwrap_or(0)
 }
 
 fn to_do(facts: &DoctorFacts, row: &MissingAddressRow) -> Vec<String> {

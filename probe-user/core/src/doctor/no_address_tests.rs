@@ -70,7 +70,7 @@ fn each_process_may_try_it() {
     assert_eq!(found(connect()).severity, Severity::Warning);
     let mut facts = samples::healthy();
     let closed_by_server = samples::pair(Side::Server, "9092", 20, 0);
-    facts.report.pairs.push(closed_by_server);
+    facts.pairs.push(closed_by_server);
     let finding = found_with(facts, vec![connect()]).remove(0);
     assert_eq!(finding.severity, Severity::Notice);
 }
@@ -80,7 +80,6 @@ fn a_program_that_goes_on_by_ipv4_does_not_fail() {
     let connects = || vec![row(PortOp::Connect, "[::1]:9092", 12)];
     let mut facts = samples::healthy();
     facts
-        .report
         .pairs
         .push(samples::pair(Side::Client, "127.0.0.1:9092", 12, 0));
     let finding = found_with(facts, connects()).remove(0);
@@ -89,7 +88,6 @@ fn a_program_that_goes_on_by_ipv4_does_not_fail() {
     // Those to another port are others.
     let mut facts = samples::healthy();
     facts
-        .report
         .pairs
         .push(samples::pair(Side::Client, "127.0.0.1:9093", 12, 0));
     let finding = found_with(facts, connects()).remove(0);

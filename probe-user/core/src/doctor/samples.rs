@@ -86,6 +86,7 @@ pub fn healthy() -> DoctorFacts {
         ended_listeners: vec![],
         new_listeners: None,
         exited: Default::default(),
+        unacknowledged: Vec::new(),
         sees_all: true,
         scarce_binds: Default::default(),
         unknown: vec![],

@@ -120,6 +120,7 @@ impl Decoder {
             send_idle_ns: known(wire.send_idle_ns),
             bytes_sent: known(wire.bytes_sent),
             bytes_received: known(wire.bytes_received),
+            awaits_answer: (wire.flags & flags::AWAITS_ANSWER != 0).then_some(true),
         };
         let facts = match kind {
             EventKind::Reset => EventFacts::Reset(Reset {

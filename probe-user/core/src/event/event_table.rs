@@ -56,6 +56,8 @@ fields! {
         pub bytes_sent: Option<u64>,
         /// Payload bytes received in order.
         pub bytes_received: Option<u64>,
+        /// True if this end has sent data, and no data of the peer came afterwards; null if it did, or if that is not known.
+        pub awaits_answer: Option<bool>,
     }
 
     /// A mini-socket was created, or refused.

@@ -141,6 +141,7 @@ mod tests {
                     "send_idle_ns",
                     "bytes_sent",
                     "bytes_received",
+                    "awaits_answer",
                     "inferred",
                 ],
             ),
@@ -157,6 +158,7 @@ mod tests {
                     "send_idle_ns",
                     "bytes_sent",
                     "bytes_received",
+                    "awaits_answer",
                     "after_close_ns",
                     "unread_bytes",
                 ],
@@ -172,6 +174,7 @@ mod tests {
                     "send_idle_ns",
                     "bytes_sent",
                     "bytes_received",
+                    "awaits_answer",
                 ],
             ),
             (
@@ -206,7 +209,7 @@ mod tests {
         event.opener = None;
         assert_eq!(
             serde_json::to_string(&event).unwrap(),
-            r#"{"ts":"2023-11-14T22:13:20.000000007Z","mono_ns":1000,"event":"time_wait","netns":4026531840,"local":"10.0.0.1:40000","remote":"[2001:db8::2]:80","mapped":false,"side":"client","process":null,"unattributed":"closed_before_tracing","opener":null,"state":"fin_wait2","from":"fin_wait1","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612,"inferred":false}"#
+            r#"{"ts":"2023-11-14T22:13:20.000000007Z","mono_ns":1000,"event":"time_wait","netns":4026531840,"local":"10.0.0.1:40000","remote":"[2001:db8::2]:80","mapped":false,"side":"client","process":null,"unattributed":"closed_before_tracing","opener":null,"state":"fin_wait2","from":"fin_wait1","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612,"awaits_answer":null,"inferred":false}"#
         );
     }
 
@@ -231,11 +234,11 @@ mod tests {
         for (event, own) in [
             (
                 late,
-                r#""direction":"sent","reason":"data_after_close","kernel_reason":"TCP_ABORT_ON_DATA","state":"established","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612,"after_close_ns":300,"unread_bytes":24}"#,
+                r#""direction":"sent","reason":"data_after_close","kernel_reason":"TCP_ABORT_ON_DATA","state":"established","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612,"awaits_answer":null,"after_close_ns":300,"unread_bytes":24}"#,
             ),
             (
                 samples::abort(),
-                r#""reason":"timeout","state":"established","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612}"#,
+                r#""reason":"timeout","state":"established","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612,"awaits_answer":null}"#,
             ),
             (
                 samples::port_alloc(),

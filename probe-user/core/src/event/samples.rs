@@ -52,6 +52,7 @@ const FLOW: Flow = Flow {
     send_idle_ns: None,
     bytes_sent: Some(80),
     bytes_received: Some(612),
+    awaits_answer: None,
 };
 
 /// One event of each kind.

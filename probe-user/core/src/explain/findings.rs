@@ -48,6 +48,34 @@ pub const FINDINGS: &[(&str, Text)] = &[
         ),
     ),
     (
+        "connect_unanswered",
+        Text::new(
+            "connect() is not answered",
+            "Neither SYN-ACK nor RST came for a SYN, which the kernel sends again after 1 s and more; or an ICMP message said that the \
+             destination can't be reached. The program gets ETIMEDOUT, EHOSTUNREACH, or gives up by its own timeout.",
+        )
+        .why(
+            "The host is down, a firewall or security group drops or rejects the packets, a route is missing, or the accept queue of \
+             the service is full.",
+        )
+        .to_do("See whether the host and the service run. Look for rules that drop, here, on the way and there.")
+        .do_not("change local ports or TIME_WAIT: these connects got a port."),
+    ),
+    (
+        "peer_silent",
+        Text::new(
+            "A peer no longer acknowledges",
+            "Established connections send the same data again and again, and nothing comes back: no RST either. After 15 minutes \
+             (net.ipv4.tcp_retries2) the program gets ETIMEDOUT, if it has not given up before.",
+        )
+        .why(
+            "A firewall, NAT or load balancer on the way forgot an idle connection and drops what comes, a host is down, or a \
+             route has changed.",
+        )
+        .to_do("Use keepalives more often than the device forgets; TCP_USER_TIMEOUT to notice sooner. `ss -tnoi` shows them.")
+        .do_not("change TIME_WAIT or local ports: the connections are open."),
+    ),
+    (
         "budget_full",
         Text::new(
             "No local port of a pool is free",

@@ -42,12 +42,40 @@ pub const FINDINGS: &[(&str, Text)] = &[
         "client_gives_up",
         Text::new(
             "A client closes before the answer",
-            "A client closed its connection, and data of the server came later, which the kernel answers with a RST; or it closed by RST \
-             (SO_LINGER 0) before the answer.",
+            "A client closed its connection, and data of the server came later, which the kernel answers with a RST; or it closed before \
+             the answer, by FIN or by RST (SO_LINGER 0), after the same time again and again.",
         )
         .why("A timeout of the client is shorter than the server's time to answer; or the client reads no answer at all.")
         .to_do("Find out why the server is slow, or raise the client's timeout. nginx: proxy_read_timeout.")
         .do_not("search in settings of TCP: the client's program closed the connection."),
+    ),
+    (
+        "request_not_answered",
+        Text::new(
+            "A server closes without an answer",
+            "A server read what its client had sent, and closed the connection in order, without an answer to it. The client sees its \
+             end: \"empty reply from server\", \"socket hang up\", \"upstream prematurely closed connection\".",
+        )
+        .why(
+            "Its process was killed or crashed while it worked (gunicorn: WORKER TIMEOUT), a timeout of the server was shorter than \
+             the work (Go: WriteTimeout), or it rejects the request (nginx: return 444).",
+        )
+        .to_do("Read its log at these times, and dmesg. Find out what the request waits for, or raise the timeout.")
+        .do_not("change keep-alive timeouts: these connections were not idle."),
+    ),
+    (
+        "stale_connection",
+        Text::new(
+            "A client sends on a connection that had ended",
+            "A server sent something last, such as the reason, and closed. The client sent a request a quarter of a second later, or \
+             more, and received a RST.",
+        )
+        .why(
+            "A timeout of the server (PostgreSQL: idle_session_timeout, idle_in_transaction_session_timeout; HTTP: 408), or an \
+             administrator, ended the session; the client's pool does not test connections.",
+        )
+        .to_do("Have the pool test a connection before it is used, and keep it for less time than the server does.")
+        .do_not("have the server read on: the request came after the end."),
     ),
     (
         "answer_not_read",

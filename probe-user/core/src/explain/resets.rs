@@ -138,5 +138,14 @@ pub const fn aborted(reason: AbortReason) -> Text {
         )
         .why("An administrator or a network agent closes connections, such as those to a backend that was removed.")
         .to_do("Find the tool that did it. The process shown is the one that had the connection."),
+        AbortReason::Unanswered => Text::new(
+            "The process gave up connecting",
+            "The process closed the socket while connect() was unanswered: the SYN had been sent again, which the kernel does \
+             after a second, and neither SYN-ACK nor RST had come.",
+        )
+        .why(
+            "The peer is down, or a firewall drops the packets; and the program's connect timeout is shorter than the kernel's.",
+        )
+        .to_do("Check the address, routes and firewalls towards the peer: `ss -o state syn-sent` shows who waits now."),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use twtrace_wire::ProcessKey;
 
 use super::listener::{ListenerSample, OverflownListener};
+use super::unacknowledged::UnacknowledgedRow;
 use crate::event::Moment;
 
 /// Samples of listeners and of processes.
@@ -16,6 +17,8 @@ pub struct EndSamples {
     pub new_listeners: Option<(Vec<ListenerSample>, Moment)>,
     /// Listeners of the first sample that were closed by the end.
     pub ended_listeners: Vec<ListenerSample>,
+    /// Connections that wait for an answer to their SYN at the end.
+    pub unacknowledged: Vec<UnacknowledgedRow>,
     /// Processes that no longer run, and when that was seen.
     pub exited: HashMap<ProcessKey, Moment>,
 }

@@ -31,6 +31,7 @@ fn row(event: &Event, state: TcpState, timer: Timer, left_s: u64) -> SocketRow {
         inode: 0,
         cookie: 1,
         timer,
+        retransmits: 0,
         expires: Some(Duration::from_secs(left_s)),
         times: None,
         queue: None,

@@ -22,6 +22,7 @@ pub mod listener;
 pub mod lives;
 pub mod memory;
 pub mod missing_addresses;
+mod moments;
 pub mod namespace;
 pub mod netns_name;
 pub mod notable;
@@ -43,6 +44,9 @@ pub mod stacks;
 pub mod sums;
 pub mod tally;
 pub mod timeline;
+pub mod unacknowledged;
+pub mod unanswered;
+pub mod unconnected;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

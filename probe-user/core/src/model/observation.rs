@@ -14,6 +14,7 @@ use super::memory::CacheRow;
 use super::port_holders::PortHolders;
 use super::report::UnscannedRow;
 use super::stacks::StackRow;
+use super::unacknowledged::UnacknowledgedRow;
 use crate::event::{Moment, Process};
 use crate::model::namespace::NamespaceSamples;
 use crate::model::netns_name::NetnsName;
@@ -69,6 +70,8 @@ pub struct CloseWait {
     pub connections: Vec<CloseWaitConnection>,
     /// Accept queues of listeners.
     pub listeners: Vec<ListenerSample>,
+    /// Connections that wait for an answer to their SYN.
+    pub unacknowledged: Vec<UnacknowledgedRow>,
     /// Namespaces that could not be scanned.
     pub unscanned: Vec<UnscannedRow>,
     /// Precision of the start times of their holders, nanoseconds: /proc counts in ticks, events in nanoseconds.

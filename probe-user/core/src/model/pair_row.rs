@@ -15,6 +15,8 @@ use super::resets::closings::Closings;
 use super::resets::outage::Outage;
 use super::reuse::Reuse;
 use super::sparse::{Nothing, Sparse};
+use super::unanswered::Unanswered;
+use super::unconnected::Unconnected;
 use crate::event::Process;
 use crate::event::answerable::Answerable;
 use crate::event::words::{self, Word};
@@ -72,6 +74,10 @@ pub struct PairCounts {
     pub lives: Sparse<Lives>,
     /// Connections that it closed at once; empty if they were read from a history.
     pub closings: Sparse<Closings>,
+    /// Those of `time_wait` that were closed while a request waited for its answer; empty if they were read from a history.
+    pub unanswered: Sparse<Unanswered>,
+    /// Connects that nobody answered; empty if they were read from a history.
+    pub unconnected: Sparse<Unconnected>,
     /// Connections that the destination refused, those of other processes too; `None` if it refused none, or if they were
     /// read from a history.
     pub outage: Option<Outage>,
@@ -96,6 +102,12 @@ impl PairCounts {
         if !other.closings.is_nothing() {
             self.closings.add_all(&other.closings);
         }
+        if !other.unanswered.is_nothing() {
+            self.unanswered.add_all(&other.unanswered);
+        }
+        if !other.unconnected.is_nothing() {
+            self.unconnected.add_all(&other.unconnected);
+        }
         self.outage = self.outage.or(other.outage);
     }
 
@@ -104,6 +116,10 @@ impl PairCounts {
         if !is_shown(EventKind::TimeWait) {
             self.time_wait = 0;
             self.lives = Sparse::default();
+            self.unanswered = Sparse::default();
+        }
+        if !is_shown(EventKind::Abort) {
+            self.unconnected = Sparse::default();
         }
         self.deaths.keep_only(&is_shown);
         if !is_shown(EventKind::Reset) {

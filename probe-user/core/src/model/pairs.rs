@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, Side, Unattributed};
+use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, Side, TcpState, Unattributed};
 
 use super::compact_map::CompactMap;
 use super::destination::Destination;
 use super::lives::COUNTED_FROM;
 use super::resets::both_ends::BothEnds;
+use super::resets::just_reset::JustReset;
 use super::resets::left::LeftByClients;
 use super::resets::outage::Outages;
 use super::reuse::Reuse;
 use super::sparse::Nothing;
+use super::unanswered::is_counted;
 use crate::event::answerable::{unattributed, without_process};
 use crate::event::{Event, EventFacts, PortAlloc, PortResult, Process, Reset};
 
@@ -37,6 +39,8 @@ pub struct Pairs {
     last: Option<Arc<Process>>,
     /// RSTs whose other end may be on this host too.
     both_ends: BothEnds,
+    /// Connections that RSTs have just ended.
+    just_reset: JustReset,
     /// Processes whose clients left.
     left: LeftByClients,
     /// Destinations that refused connections.
@@ -64,6 +68,10 @@ impl PackedPair {
                 if event.side == Side::Server && (self.time_wait > 1 || self.more.is_some()) {
                     self.more.get_or_insert_default().closings.add(event);
                 }
+                if is_counted(event.side, closed) {
+                    let more = self.more.get_or_insert_default();
+                    more.unanswered.add(event, closed);
+                }
                 if self.time_wait > COUNTED_FROM {
                     self.more.get_or_insert_default().lives.add(closed);
                 }
@@ -83,6 +91,9 @@ impl PackedPair {
             EventFacts::Abort(facts) => {
                 let more = self.more.get_or_insert_default();
                 more.deaths.abort.add(facts.reason);
+                if facts.state == Some(TcpState::SynSent) {
+                    more.unconnected.add(event, facts);
+                }
             }
             EventFacts::PortAlloc(facts) => {
                 let more = self.more.get_or_insert_default();
@@ -101,7 +112,8 @@ impl PackedPair {
         self.time_wait += counts.time_wait;
         let has_more = counts.events() > counts.time_wait
             || !counts.lives.is_nothing()
-            || !counts.closings.is_nothing();
+            || !counts.closings.is_nothing()
+            || !counts.unanswered.is_nothing();
         if has_more || !counts.reuse.is_empty() {
             let more = self.more.get_or_insert_default();
             more.add(counts);
@@ -192,6 +204,10 @@ impl Pairs {
                 let more = self.rows.value_mut(number).more.get_or_insert_default();
                 more.patterns.pass_on(reset.reason, passed);
             }
+            if self.just_reset.echoes(event, reset) {
+                let more = self.rows.value_mut(number).more.get_or_insert_default();
+                more.patterns.echo(reset.reason);
+            }
             self.meet(event, reset, number, process);
         }
     }
@@ -204,7 +220,8 @@ impl Pairs {
         for (here, there) in [(&one, &other), (&other, &one)] {
             let more = self.rows.value_mut(here.row).more.get_or_insert_default();
             let (direction, reason) = here.reset;
-            more.patterns.met(direction, reason, there.end.clone());
+            more.patterns
+                .met((direction, reason), &here.end, there.end.clone());
         }
     }
 

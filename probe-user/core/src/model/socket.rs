@@ -28,6 +28,8 @@ pub struct SocketRow {
     pub cookie: u64,
     /// Its running timer.
     pub timer: Timer,
+    /// How often it has sent again what was not acknowledged: in SYN_SENT, its SYN.
+    pub retransmits: u8,
     /// Time left on that timer.
     pub expires: Option<Duration>,
     /// When something last arrived; `None` if it was not requested, and for mini-sockets.
@@ -122,6 +124,7 @@ pub mod samples {
             inode,
             cookie: u64::from(inode),
             timer: Timer::Off,
+            retransmits: 0,
             expires: None,
             times: None,
             queue: None,

@@ -10,6 +10,7 @@ use twtrace_core::model::listener::ListenerSample;
 use twtrace_core::model::observation::CloseWait;
 use twtrace_core::model::report::UnscannedRow;
 use twtrace_core::model::socket::Times;
+use twtrace_core::model::unacknowledged::UnacknowledgedRow;
 use twtrace_wire::Side;
 
 use super::{Parts, chunks};
@@ -22,6 +23,9 @@ pub struct Part {
     /// Only in the first part; earlier versions had none.
     #[serde(default)]
     listeners: Vec<ListenerSample>,
+    /// As `listeners`.
+    #[serde(default)]
+    unacknowledged: Vec<UnacknowledgedRow>,
     /// Only in the first part.
     unscanned: Vec<UnscannedRow>,
     tick_ns: u64,
@@ -53,11 +57,13 @@ impl Parts for CloseWait {
         let rows: Vec<CloseWaitLine> = self.connections.iter().map(CloseWaitLine::from).collect();
         let mut unscanned = self.unscanned.clone();
         let mut listeners = self.listeners.clone();
+        let mut unacknowledged = self.unacknowledged.clone();
         chunks(&rows, CONNECTIONS_A_LINE)
             .into_iter()
             .map(|connections| Part {
                 connections,
                 listeners: std::mem::take(&mut listeners),
+                unacknowledged: std::mem::take(&mut unacknowledged),
                 unscanned: std::mem::take(&mut unscanned),
                 tick_ns: self.tick_ns,
             })
@@ -68,6 +74,7 @@ impl Parts for CloseWait {
         self.connections
             .extend(part.connections.into_iter().map(CloseWaitConnection::from));
         self.listeners.extend(part.listeners);
+        self.unacknowledged.extend(part.unacknowledged);
         self.unscanned.extend(part.unscanned);
         self.tick_ns = part.tick_ns;
     }

@@ -14,6 +14,7 @@ use twtrace_core::model::namespace;
 use twtrace_core::model::netns_name::NamedAfter;
 use twtrace_core::model::report::UnscannedRow;
 use twtrace_core::model::socket::Times;
+use twtrace_core::model::unacknowledged::UnacknowledgedRow;
 use twtrace_wire::{
     LATENCY_BUCKETS, PortKey, PortOp, PortTotals, ProcessTotals, ResetReason, Side, Unattributed,
 };
@@ -212,6 +213,14 @@ fn close_wait() {
             backlog: 2,
             drops: Some(40),
             holders: vec![process(1)],
+        }],
+        unacknowledged: vec![UnacknowledgedRow {
+            netns: 3,
+            remote: "10.0.0.2:80".parse().unwrap(),
+            is_connecting: true,
+            process: Some(process(1)),
+            count: 4,
+            retransmits: 2,
         }],
         unscanned: vec![UnscannedRow {
             netns: 4,

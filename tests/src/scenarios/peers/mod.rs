@@ -27,7 +27,9 @@ use resets::{
     reset_in_last_ack, reset_in_syn_sent, stray_segment, stray_segment_to_handed_on,
     stray_segment_to_reopened,
 };
-use timeouts::{connect_times_out, connect_waits, crossed_syns, keepalive, user_timeout};
+use timeouts::{
+    connect_given_up, connect_times_out, connect_waits, crossed_syns, keepalive, user_timeout,
+};
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("both_close_at_once", both_close_at_once),
@@ -57,6 +59,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("user_timeout", user_timeout),
     Scenario::both("keepalive", keepalive),
     Scenario::both("connect_times_out", connect_times_out),
+    Scenario::both("connect_given_up", connect_given_up),
     Scenario::both("ports/connect_waits", connect_waits),
     Scenario::both("crossed_syns/closed_at_once", crossed_syns),
 ];

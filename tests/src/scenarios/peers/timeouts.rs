@@ -63,7 +63,8 @@ pub fn connect_times_out(stage: &Stage) -> Result<()> {
 
 /// connect() returns EINPROGRESS when its SO_SNDTIMEO has passed: that wait is no search for a port.
 pub fn connect_waits(stage: &Stage) -> Result<()> {
-    const WAIT_MS: u32 = 1_000;
+    // Shorter than the second after which a SYN is sent again: then a program that closes has given up.
+    const WAIT_MS: u32 = 500;
     stage.about_ports();
     let peer = TunPeer::new(stage.ip)?;
     let client = stage.actor("cl")?;
@@ -77,6 +78,25 @@ pub fn connect_waits(stage: &Stage) -> Result<()> {
             .checked("latency_ns", Check::NullOrBetween(0, wait_ns / 2)),
     );
     client.close_fd(fd)
+}
+
+/// connect() is given up after the SYN has been sent again.
+pub fn connect_given_up(stage: &Stage) -> Result<()> {
+    let peer = TunPeer::new(stage.ip)?;
+    let client = stage.actor("cl")?;
+    let address = peer.address;
+    let fd = client.tcp_for(address)?;
+    client.set(fd, SocketOption::SendTimeout(1_500))?;
+    client.must_fail(&Command::Connect { fd, address }, libc::EINPROGRESS)?;
+    client.close_fd(fd)?;
+    stage.expect(
+        Expected::abort(Reason::Unanswered)
+            .state(TcpState::SynSent)
+            .own_client(&client)
+            .remote(address)
+            .with("connection_ns", Value::Null),
+    );
+    Ok(())
 }
 
 /// The SYNs cross, which takes the client to SYN_RECV; it closes there, and its FIN is not answered.

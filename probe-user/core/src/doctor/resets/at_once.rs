@@ -15,7 +15,7 @@ use crate::event::quantity::duration;
 use crate::event::timestamp::SECOND_NS;
 use crate::model::pairs::PairRow;
 use crate::model::resets::ResetPattern;
-use crate::model::resets::closings::ClosedAtOnce;
+use crate::model::resets::closings::{ClosedAtOnce, Several};
 
 /// The part of the RSTs of a service that one moment has to explain, in percent.
 const MOST_PERCENT: u64 = 80;
@@ -49,15 +49,23 @@ pub struct AtOnce<'a> {
     rows: Vec<(&'a PairRow, ClosedAtOnce)>,
     /// Number of RSTs of the group that were at other times.
     others: u64,
+    /// Number of such moments that explain the RSTs together.
+    moments: u64,
+    /// Number of RSTs that they explain.
+    all: u64,
 }
 
 impl AtOnce<'_> {
-    /// Adds the RSTs of that moment, and no others.
+    /// Adds the RSTs of that moment, or of all moments, and no others.
     pub fn explain(&self, all: &mut Explained) {
         for (row, moment) in &self.rows {
             for reason in REASONS {
                 let who = super::name(row.answerable());
-                all.add(ResetDirection::Sent, reason, who, moment.of(reason));
+                let count = match self.moments {
+                    1 => moment.of(reason),
+                    _ => row.counts.deaths.reset_sent.of(reason),
+                };
+                all.add(ResetDirection::Sent, reason, who, count);
             }
         }
     }
@@ -97,14 +105,23 @@ pub fn of<'a>(facts: &DoctorFacts, group: &Group<'a>) -> Option<AtOnce<'a>> {
     }
     let sent = &group.counts.deaths.reset_sent;
     let all: u64 = REASONS.into_iter().map(|reason| sent.of(reason)).sum();
-    if sum.resets * 100 < all * MOST_PERCENT {
+    // As by a command that one process is given several times.
+    let several = group.rows.iter().map(|row| row.counts.closings.several());
+    let several = several.filter(|it| it.moments > 1);
+    let several = several.fold(Several::default(), |sum, it| Several {
+        moments: sum.moments + it.moments,
+        resets: sum.resets + it.resets,
+    });
+    let is_one = sum.resets * 100 >= all * MOST_PERCENT;
+    let are_several = several.moments > 1 && several.resets * 100 >= all * MOST_PERCENT;
+    if !is_one && !are_several {
         return None;
     }
     // Connections that nobody had accepted, and no others: the listener closed.
     let has_served = sum.connections() > sum.aborted;
     let is_of_listener = sum.aborted * 2 > sum.resets;
     let ending = match (have_exited, sum.is_no_timeout()) {
-        (true, _) if has_served => Ending::Exited,
+        (true, _) if has_served && is_one => Ending::Exited,
         (false, true) if group.side == Side::Server && !is_of_listener => Ending::Closed,
         _ => return None,
     };
@@ -113,6 +130,8 @@ pub fn of<'a>(facts: &DoctorFacts, group: &Group<'a>) -> Option<AtOnce<'a>> {
         ending,
         rows,
         others: all.saturating_sub(sum.resets),
+        moments: if is_one { 1 } else { several.moments },
+        all: if is_one { sum.resets } else { all },
     })
 }
 
@@ -139,17 +158,31 @@ fn has_exited(facts: &DoctorFacts, row: &PairRow, moment: &ClosedAtOnce) -> bool
     exited_at(facts, row).is_some_and(|at_ns| (moment.first_ns..=until_ns).contains(&at_ns))
 }
 
+/// Whether the process of a row was seen to have exited at the time of all of these events of it, the first and the last:
+/// CLOCK_MONOTONIC in nanoseconds. A TIME_WAIT begins only once the peer has closed, too.
+pub fn ended_then(facts: &DoctorFacts, row: &PairRow, first_ns: u64, last_ns: u64) -> bool {
+    exited_at(facts, row).is_some_and(|at_ns| {
+        first_ns.saturating_add(EXITED_NS) >= at_ns && last_ns <= at_ns.saturating_add(EXITED_NS)
+    })
+}
+
 /// The finding for one service, which has closed them itself.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce<'_>) -> Option<Explanation> {
     let mut explains = Explained::default();
     at_once.explain(&mut explains);
     let AtOnce { moment, ending, .. } = at_once;
     let met_open = group.of_sent(ResetReason::DataAfterClose, ResetPattern::certain);
-    let failed = moment.lost();
-    let certain = met_open
-        .min(moment.late)
-        .saturating_add(moment.resets - moment.late)
-        .min(failed);
+    let failed = moment.lost().max(at_once.all);
+    let late = group.sent(ResetReason::DataAfterClose);
+    let certain = match at_once.moments {
+        1 => met_open
+            .min(moment.late)
+            .saturating_add(moment.resets - moment.late),
+        _ => met_open
+            .min(late)
+            .saturating_add(at_once.all.saturating_sub(late)),
+    };
+    let certain = certain.min(failed);
     let share = Share::of(facts, group, failed);
     let severity = match group.side {
         Side::Server => share.severity_of(certain)?.min(Severity::Warning),
@@ -196,7 +229,12 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce<'_>) -> Opt
         share.words(),
         moment.resets
     ));
-    if at_once.others > 0 {
+    if at_once.moments > 1 {
+        evidence.push(format!(
+            "there were {} such moments, with {} RSTs of this service in all: the greatest is described",
+            at_once.moments, at_once.all
+        ));
+    } else if at_once.others > 0 {
         evidence.push(format!(
             "{} more RSTs of this service were at other times: this is not their cause",
             at_once.others
@@ -220,9 +258,16 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce<'_>) -> Opt
         finding: finding(
             *ending,
             severity,
-            &name,
-            place.to_string(),
-            (connections, &lost),
+            match at_once.moments {
+                1 => format!(
+                    "{name} on {place} closed {connections} connections at one moment, as a reload or a stop does: {lost}"
+                ),
+                moments => format!(
+                    "{name} on {place} closed many connections at once, {moments} times: {} were reset",
+                    at_once.all
+                ),
+            },
+            format!("{name} on {place} ended with {connections} connections open: {lost}"),
             evidence,
             figures,
         ),
@@ -233,21 +278,18 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce<'_>) -> Opt
 fn finding(
     ending: Ending,
     severity: Severity,
-    name: &str,
-    place: String,
-    (connections, lost): (u64, &str),
+    if_closed: String,
+    if_ended: String,
     evidence: Vec<String>,
     figures: serde_json::Value,
 ) -> Finding {
     let (title, first) = match ending {
         Ending::Exited => (
-            format!("{name} on {place} ended with {connections} connections open: {lost}"),
+            if_ended,
             "see why it ended: its log, journalctl, and the kernel's log (dmesg) for a crash or the OOM killer",
         ),
         Ending::Closed => (
-            format!(
-                "{name} on {place} closed {connections} connections at one moment, as a reload or a stop does: {lost}"
-            ),
+            if_closed,
             "see what happened then: a reload, a restart, a command such as redis' CLIENT KILL, an error that all clients got",
         ),
     };

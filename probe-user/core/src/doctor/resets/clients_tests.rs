@@ -46,6 +46,8 @@ fn a_client_that_resets_after_a_timeout_has_one() {
             if let EventFacts::Reset(facts) = &mut event.facts {
                 let before_ns = if awaits { 0 } else { 5 * MS };
                 facts.flow.send_idle_ns = facts.flow.idle_ns.map(|ns| ns + before_ns);
+                facts.flow.awaits_answer = awaits.then_some(true);
+                facts.flow.bytes_received = Some(if awaits { 0 } else { 600 });
             }
             event
         };

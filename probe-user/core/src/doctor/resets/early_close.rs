@@ -8,7 +8,7 @@ use super::super::facts::DoctorFacts;
 use super::super::finding::Finding;
 use super::group::{Group, named_others, title};
 use super::share::Share;
-use super::{Explained, Explanation, keepalive, limit};
+use super::{Explained, Explanation, keepalive, limit, stale};
 use crate::model::pairs::PairCounts;
 use crate::model::resets::ResetPattern;
 
@@ -22,7 +22,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     }
     // Those of a keep-alive race, and of a limit of connections, are explained there.
     let in_time = keepalive::InTime::of(group);
-    let is_late = !keepalive::is_race(group);
+    let is_late = !keepalive::is_race(group) && !stale::is_stale(group);
     let of_reason = |counts: &PairCounts, reason| {
         let patterns = &counts.patterns;
         let limited = patterns.of_sent(reason, |pattern| limit::part(group, pattern));
@@ -89,8 +89,16 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     }
     let ends = patterns().flat_map(|pattern| &pattern.other_ends);
     evidence.extend(named_others("clients on this host", ends));
+    let reads_on = limit::reads_on(group) && !is_harmless;
     let mut to_do = if is_harmless {
         vec![format!("nothing: {NOTHING_TO_DO}")]
+    } else if reads_on {
+        vec![
+            "see its log and its counters (redis: INFO stats, INFO clients) for what ends sessions: a command (CLIENT KILL), or a \
+             limit (client-output-buffer-limit, maxmemory-clients)"
+                .to_owned(),
+            "have clients connect again, and try again what may be repeated".to_owned(),
+        ]
     } else {
         vec![
         "have the server read the request to its end before it closes, also where it answers early (413, 401, 503)".to_owned(),
@@ -113,6 +121,11 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             title: match is_harmless {
                 true => format!(
                     "{} on {place} closes before the closing alerts of its TLS clients come: {} connections",
+                    title(&who),
+                    share.short()
+                ),
+                false if reads_on => format!(
+                    "{} on {place} ends connections while its clients use them: {} are reset",
                     title(&who),
                     share.short()
                 ),

@@ -23,12 +23,25 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     // Clients that only connect, such as health checks, want no answer: the data is a server's greeting.
     let without_request = pattern.map_or(0, |pattern| pattern.unanswered);
     let alerts = pattern.map_or(0, |pattern| pattern.of_alert_size);
-    let doubtful = without_request.saturating_add(alerts);
-    let severity = share.severity_of(failed.saturating_sub(doubtful))?;
+    // The client stopped to read in the middle of an answer, as a user does who aborts a download.
+    let begun = pattern.map_or(0, |pattern| pattern.answer_begun);
+    let is_begun = begun * 2 > failed;
+    let doubtful = without_request.saturating_add(alerts).saturating_add(begun);
+    let timeout = pattern.and_then(|pattern| common(&pattern.quiet));
+    let is_timeout = timeout.filter(|it| it.min_ns >= PAUSE_NS);
+    // Without a timeout it may have had its answer, and data of another kind came later: in a chat, for one.
+    let awaited = pattern.map_or(0, |pattern| {
+        pattern.awaited.count().max(pattern.never_answered)
+    });
+    let certain = failed.saturating_sub(doubtful);
+    let certain = match is_timeout {
+        Some(_) => certain,
+        None => certain.min(awaited),
+    };
+    let severity = share.severity_of(certain)?;
     let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::DataAfterClose));
     let name = title(&who);
     let place = group.destination;
-    let timeout = pattern.and_then(|pattern| common(&pattern.quiet));
     // A proxy whose client has left closes its own connection too.
     if pattern.is_some_and(passed_on::is_proven) {
         return passed_on::find(facts, group, ResetReason::DataAfterClose);
@@ -48,6 +61,12 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         ));
         evidence.extend(named_others("servers on this host", &pattern.other_ends));
     }
+    if begun > 0 {
+        evidence.push(format!(
+            "{begun} of them had received a part of the answer: the client stops in the middle of it, as a user who aborts a \
+             download"
+        ));
+    }
     if alerts > 0 {
         evidence.push(format!(
             "{alerts} of them answer data of the size of a TLS closing alert (close_notify): the server's reply to that of the client, \
@@ -62,7 +81,6 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     }
     evidence.extend(passed_on::may_be(&name, passed_on, failed));
     let is_harmless = alerts > 0 && alerts >= failed;
-    let is_timeout = timeout.filter(|it| it.min_ns >= PAUSE_NS);
     let after = is_timeout.map_or(String::new(), |it| format!(" after {}", similar(it)));
     let mut explains = Explained::default();
     explains.add_group(group, ResetDirection::Sent, ResetReason::DataAfterClose);
@@ -71,6 +89,10 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             id: "client_gives_up",
             severity,
             title: match is_harmless {
+                false if is_begun => format!(
+                    "{name} closes its connections to {place}{after}, before it has read all of the answer: {} ended so",
+                    share.short()
+                ),
                 true => format!(
                     "{name} closes its connections to {place} before the server's closing alert comes: {} ended so",
                     share.short()
@@ -87,6 +109,10 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             }),
             to_do: match is_timeout {
                 _ if is_harmless => vec![format!("nothing: {NOTHING_TO_DO}")],
+                _ if is_begun => vec![
+                    "nothing, if its users abort downloads, or it needs only the beginning of an answer".to_owned(),
+                    "else find out why it stops: a time limit for the whole transfer (curl: --max-time), or a limit of size".to_owned(),
+                ],
                 Some(timeout) => vec![
                     format!(
                         "find out why {place} takes longer than {}: its answers come, but too late",

@@ -11,6 +11,7 @@ use crate::event::words::Word;
 use crate::model::destination::Destination;
 use crate::model::pairs::{NOBODY, PairCounts, PairRow, name};
 use crate::model::resets::{OtherEnd, ResetPattern};
+use crate::model::sparse::Nothing;
 
 /// The rows of one service or of one destination.
 pub struct Group<'a> {
@@ -31,7 +32,7 @@ pub struct Group<'a> {
     pub has_unmatched_senders: bool,
 }
 
-/// The groups with RSTs.
+/// The groups with RSTs, or with connections that were closed without an answer, or with a short one.
 pub fn groups(facts: &DoctorFacts) -> Vec<Group<'_>> {
     let mut groups: BTreeMap<(u32, u32, Destination), Group<'_>> = BTreeMap::new();
     let known = |row: &&PairRow| row.destination != Destination::Others;
@@ -51,7 +52,7 @@ pub fn groups(facts: &DoctorFacts) -> Vec<Group<'_>> {
         group.counts.add(&row.counts);
     }
     let mut groups: Vec<_> = groups.into_values().collect();
-    groups.retain(|group| group.counts.resets() > 0);
+    groups.retain(|group| group.counts.resets() > 0 || !group.counts.unanswered.is_nothing());
     groups.sort_by_key(|group| std::cmp::Reverse(group.counts.resets()));
     let closed = closed_by_local_clients(facts);
     let unmatched = with_unmatched_senders(facts);

@@ -10,6 +10,7 @@ use super::both::range;
 use super::group::{Group, named_others, title};
 use super::share::Share;
 use super::{Explained, Explanation, SOME};
+use crate::model::pairs::PairCounts;
 use crate::model::resets::ResetPattern;
 
 /// The part of the RSTs over unread requests that has to be of this kind, in percent.
@@ -20,24 +21,80 @@ const REASONS: [ResetReason; 2] = [ResetReason::UnreadData, ResetReason::DataAft
 pub const COMPARE: &str = "compare its limit with its connections (sshd: MaxStartups, PerSourceMaxStartups; redis: maxclients, INFO \
     stats: rejected_connections; databases: max_connections; proxies: limits for each address)";
 
+/// Servers that send more than a line to every client that they take, or whose clients end the session: one that they close first
+/// after a line was refused.
+const CLOSED_BY_CLIENTS: [&str; 6] = [
+    "mariadbd",
+    "mysqld",
+    "pgbouncer",
+    "pgpool",
+    "postgres",
+    "sshd",
+];
+/// Servers that read on as long as their client sends, but where they refuse it.
+const READ_ON: [&str; 3] = ["memcached", "redis-server", "valkey-server"];
+/// From this part of all connections on, so many that such servers closed first after a short answer were refused, in percent.
+const MUCH_PERCENT: u64 = 5;
+
+/// Whether a service is one of these programs.
+fn is_one_of(group: &Group<'_>, programs: &[&str]) -> bool {
+    let mut rows = group.rows.iter();
+    rows.any(|row| {
+        let process = row.process.as_ref();
+        process.is_some_and(|process| programs.contains(&&*process.comm.text()))
+    })
+}
+
+/// Whether a service reads all that its clients send, until it ends the session.
+pub fn reads_on(group: &Group<'_>) -> bool {
+    is_one_of(group, &READ_ON)
+}
+
+/// The RSTs of a pattern by which a service refuses, if it has a limit.
+fn refused(group: &Group<'_>, pattern: &ResetPattern) -> u64 {
+    let is_short_refusal = is_one_of(group, &CLOSED_BY_CLIENTS)
+        || is_one_of(group, &READ_ON)
+        || group.counts.unanswered.turned_away >= SOME;
+    match is_short_refusal {
+        true => pattern.right_after_accept + pattern.answered_at_once,
+        false => pattern.right_after_accept,
+    }
+}
+
+/// Connections of a service that it turned away in order, by FIN.
+pub fn turned_away(group: &Group<'_>, counts: &PairCounts) -> u64 {
+    let unanswered = &counts.unanswered;
+    match is_one_of(group, &CLOSED_BY_CLIENTS) {
+        true => unanswered.turned_away + unanswered.answered_shortly,
+        false => unanswered.turned_away,
+    }
+}
+
+/// Whether a service has turned away so many of its connections that these are no single accidents.
+pub fn turns_away(facts: &DoctorFacts, group: &Group<'_>) -> bool {
+    let count = turned_away(group, &group.counts);
+    let sent_first = group.counts.unanswered.turned_away;
+    sent_first >= SOME || Share::of(facts, group, count).is_at_least(MUCH_PERCENT)
+}
+
 /// Whether nearly all RSTs of a service over unread requests are of connections that it closed right after accept().
 pub fn is_limit(group: &Group<'_>) -> bool {
-    let sum = |number: fn(&ResetPattern) -> u64| -> u64 {
+    let sum = |number: &dyn Fn(&ResetPattern) -> u64| -> u64 {
         REASONS
             .into_iter()
             .map(|reason| group.of_sent(reason, number))
             .sum()
     };
-    let refused = sum(|pattern| pattern.right_after_accept);
+    let refused = sum(&|pattern| refused(group, pattern));
     group.side == Side::Server
         && refused >= SOME
-        && refused * 100 >= sum(|pattern| pattern.count) * MOST_PERCENT
+        && refused * 100 >= sum(&|pattern| pattern.count) * MOST_PERCENT
 }
 
 /// The RSTs of a pattern that are of these, if a service has a limit.
 pub fn part(group: &Group<'_>, pattern: &ResetPattern) -> u64 {
     match is_limit(group) {
-        true => pattern.right_after_accept,
+        true => refused(group, pattern),
         false => 0,
     }
 }
@@ -47,17 +104,25 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     if !is_limit(group) {
         return None;
     }
-    let refused = |reason| group.of_sent(reason, |pattern| pattern.right_after_accept);
-    let unread = refused(ResetReason::UnreadData);
-    let late = refused(ResetReason::DataAfterClose);
+    let of = |reason| group.of_sent(reason, |pattern| refused(group, pattern));
+    let unread = of(ResetReason::UnreadData);
+    let late = of(ResetReason::DataAfterClose);
+    // Data that came too late mostly met a TIME_WAIT: that connection is among both.
+    let in_order = turned_away(group, &group.counts).saturating_sub(late);
     let certain = group.of_sent(ResetReason::DataAfterClose, ResetPattern::certain);
-    let share = Share::of(facts, group, unread + late);
-    let severity = share.severity_of(unread.saturating_add(certain.min(late)))?;
+    let share = Share::of(facts, group, unread + late + in_order);
+    let certain = unread
+        .saturating_add(certain.min(late))
+        .saturating_add(in_order);
+    let severity = share.severity_of(certain)?;
     let who = group.who(|counts| {
-        let refused = |pattern: &ResetPattern| pattern.right_after_accept;
         let reasons = REASONS.into_iter();
         reasons
-            .map(|reason| counts.patterns.of_sent(reason, refused))
+            .map(|reason| {
+                counts
+                    .patterns
+                    .of_sent(reason, |pattern| refused(group, pattern))
+            })
             .sum()
     });
     let name = title(&who);
@@ -78,17 +143,22 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         advice::list(&who)
     )];
     evidence.push(
-        "the server gave no answer: it sent nothing, or a line before anything had come. So does a server that has reached its \
-         limit of connections, and one that rejects certain clients. The RST may also remove the line that says why"
+        "the server gave no answer, or a line. So does a server that has reached its limit of connections, and one that rejects \
+         certain clients. The RST may also remove the line that says why"
             .to_owned(),
     );
+    if in_order > 0 {
+        evidence.push(format!(
+            "{in_order} of them ended in order, by FIN, after that line"
+        ));
+    }
     evidence.extend(named_others(
         "clients on this host",
         patterns().flat_map(|it| &it.other_ends),
     ));
     let mut explains = Explained::default();
     for reason in REASONS {
-        explains.add_rows(group, reason, |pattern| pattern.right_after_accept);
+        explains.add_rows(group, reason, |pattern| refused(group, pattern));
     }
     Some(Explanation {
         finding: Finding {

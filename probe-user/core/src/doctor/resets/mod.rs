@@ -8,12 +8,17 @@ mod group;
 mod keepalive;
 mod limit;
 mod listener_closed;
+mod no_answer;
 mod not_listening;
 mod passed_on;
 mod received;
 mod share;
+mod stale;
+mod timed_out;
+mod turned_away;
 mod unread_answer;
 mod waited;
+mod workers_ended;
 
 use std::collections::BTreeMap;
 
@@ -164,6 +169,9 @@ fn explained(facts: &DoctorFacts, explanations: &Explanations) -> Explained {
                 );
             }
             let sent = row.counts.patterns.of(ResetDirection::Sent, reason);
+            if let Some(pattern) = sent {
+                all.add(ResetDirection::Sent, reason, who.clone(), pattern.echoes);
+            }
             if let Some(pattern) = sent
                 && facts.aborts_on_overflow(row.netns)
             {
@@ -199,10 +207,19 @@ fn explanations(facts: &DoctorFacts) -> Explanations {
 
 /// What a service did to its connections: each RST has one cause.
 fn of_service(facts: &DoctorFacts, group: &Group<'_>) -> Vec<Explanation> {
-    let mut all: Vec<Explanation> = limit::find(facts, group).into_iter().collect();
-    all.extend(early_close::find(facts, group));
-    all.extend(keepalive::find(facts, group));
+    let mut all = Vec::new();
+    let ended = workers_ended::find(facts, group).filter(|_| !stale::is_stale(group));
+    if let Some(ended) = ended {
+        all.push(ended);
+    } else {
+        all.extend(limit::find(facts, group));
+        all.extend(early_close::find(facts, group));
+        all.extend(keepalive::find(facts, group));
+        all.extend(stale::find(facts, group));
+    }
+    all.extend(turned_away::find(facts, group));
     all.extend(listener_closed::find(facts, group));
+    all.extend(no_answer::find(facts, group));
     all
 }
 
@@ -212,7 +229,7 @@ fn of_clients(facts: &DoctorFacts, group: &Group<'_>) -> Vec<Explanation> {
         return Vec::new();
     }
     let all = [
-        gave_up::find(facts, group),
+        timed_out::find(facts, group).or_else(|| gave_up::find(facts, group)),
         waited::find(facts, group),
         unread_answer::find(facts, group),
     ];

@@ -4,6 +4,7 @@ use serde_json::json;
 use twtrace_wire::{ResetDirection, ResetReason, Side, Unattributed};
 
 use super::super::advice;
+use super::super::by_ipv4;
 use super::super::facts::DoctorFacts;
 use super::super::finding::{Finding, Severity};
 use super::group::{Group, title};
@@ -70,6 +71,14 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 .to_owned(),
         );
     }
+    let by_ipv4 = by_ipv4(facts, group);
+    let goes_on = by_ipv4 * 2 >= refused;
+    if goes_on {
+        evidence.push(format!(
+            "by IPv4 the same port is reached: {by_ipv4} connections have ended. localhost is ::1 first, and most programs then try \
+             127.0.0.1"
+        ));
+    }
     if is_slow {
         evidence.push(
             "at this rate it may be a health check or a client that waits for the service"
@@ -102,6 +111,9 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         facts.command(group.netns, &show)
     );
     let mut to_do = match (by_kernel, is_here) {
+        _ if goes_on => vec![
+            "nothing, or give the clients 127.0.0.1 instead of localhost, or let the service listen on ::1 too".to_owned(),
+        ],
         _ if again => vec![
             "nothing, if it was restarted on purpose; else see in its log why it was down".to_owned(),
             "for restarts without refused connects: let the next instance take over the listener (systemd socket units, reloads \
@@ -130,7 +142,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     Some(Explanation {
         finding: Finding {
             id: "connection_refused",
-            severity: match (is_slow, again) {
+            severity: match (is_slow || goes_on, again) {
                 (true, _) => Severity::Notice,
                 (false, true) => by_share.min(Severity::Warning),
                 (false, false) => by_share,
@@ -175,6 +187,25 @@ fn answers_again(facts: &DoctorFacts, group: &Group<'_>) -> bool {
     let is_local = is_of_kernel && pattern.same_host == pattern.count;
     let listens = is_local && facts.listens_since(group.netns, remote, last.mono_ns);
     !outage.is_interrupted() && (outage.is_over() || listens)
+}
+
+/// Connections by IPv4 of the clients that were refused at `::1`.
+fn by_ipv4(facts: &DoctorFacts, group: &Group<'_>) -> u64 {
+    let Destination::Remote(remote) = group.destination else {
+        return 0;
+    };
+    // A process for each connection has one of each: the command counts.
+    let rows = group.rows.iter().filter_map(|row| row.process.as_ref());
+    let mut commands = Vec::new();
+    for process in rows {
+        if !commands.contains(&process.comm) {
+            commands.push(process.comm);
+        }
+    }
+    match remote.ip().is_loopback() {
+        true => by_ipv4::connections(facts, group.netns, &commands, remote),
+        false => 0,
+    }
 }
 
 /// Refusals that this host's kernel sent.

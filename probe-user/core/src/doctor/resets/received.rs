@@ -19,6 +19,8 @@ enum Cause {
     Timeout,
     /// Something that is neither end.
     Between,
+    /// The client gave up waiting.
+    Left,
     /// The peer, or something between.
     Peer,
 }
@@ -41,13 +43,18 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let name = title(&who);
     let place = group.destination;
     let is_long = |it: &crate::model::resets::spread::Similar| it.min_ns >= SECOND_NS;
-    let idle = common(&pattern.quiet).filter(is_long);
-    let age = common(&pattern.age).filter(is_long);
+    // At one moment, connections that were opened together are of the same age, whatever ends them.
+    let is_again = pattern.at.is_again();
+    let idle = common(&pattern.quiet).filter(|it| is_again && is_long(it));
+    let age = common(&pattern.age).filter(|it| is_again && is_long(it));
     let sees_senders = resets_seen(&facts.report.tiers) == ResetsSeen::All
         && facts.sees_all
         && !facts.report.has_inexact_pairs();
     let is_between =
         pattern.same_host == pattern.count && sees_senders && !group.has_unmatched_senders;
+    // The client closed first, and the answer met nothing any more.
+    let has_left = group.side == Side::Server && pattern.after_fin * 2 > failed;
+    let is_lost = pattern.from_no_socket * 2 > failed;
     let towards = match group.side {
         Side::Server => "of",
         _ => "to",
@@ -60,11 +67,18 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     )];
     let mut to_do = Vec::new();
     let what = match (idle, age) {
+        _ if is_lost => None,
         (Some(idle), _) => Some(("idle", idle)),
         (None, Some(age)) => Some(("old", age)),
         (None, None) => None,
     };
-    if is_between {
+    if is_lost {
+        evidence.push(format!(
+            "{} of these RSTs were sent by the kernel of a namespace here, on established connections: no socket there has their \
+             addresses",
+            pattern.from_no_socket
+        ));
+    } else if is_between {
         evidence.push(
             "both ends are in this namespace, and no socket here sent these RSTs: something between them did, such as a \
              firewall rule (REJECT with tcp-reset) or a program that writes packets"
@@ -78,6 +92,38 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         evidence.push("no process of this host was seen sending them: the peer sent them, or a firewall, NAT or load balancer between, which may be this host itself".to_owned());
     }
     let (cause, title) = match what {
+        None if is_lost => {
+            to_do.push(
+                "look for NAT or a load balancer on the way that no longer translates them: its table was flushed, is full, or takes \
+                 the packets for INVALID (conntrack -S; net.netfilter.nf_conntrack_tcp_be_liberal)"
+                    .to_owned(),
+            );
+            to_do.push(
+                "or for a host that was restarted, or an address that has moved to another one"
+                    .to_owned(),
+            );
+            let title = format!(
+                "established connections of {name} {towards} {place} meet no socket at the other end: {}",
+                share.short()
+            );
+            (Cause::Peer, title)
+        }
+        Some((_, waited)) if has_left => {
+            let after = similar(waited);
+            evidence.push(format!(
+                "{} of them had been closed by the client before: {name} sent {after} after the client's last data, and the client \
+                 no longer waited",
+                pattern.after_fin
+            ));
+            to_do.push(format!(
+                "find out why {name} takes {after} to answer, or raise the timeout of its clients above that"
+            ));
+            let title = format!(
+                "clients of {name} on {place} have left when its answer comes after {after}: {}",
+                share.short()
+            );
+            (Cause::Left, title)
+        }
         Some((word, length)) => {
             let length = similar(length);
             evidence.push(format!(
@@ -126,6 +172,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             id: match cause {
                 Cause::Timeout => "reset_by_timeout",
                 Cause::Between => "reset_in_between",
+                Cause::Left => "client_gives_up",
                 Cause::Peer => "reset_by_peer",
             },
             severity,

@@ -59,13 +59,18 @@ fn event(rst: &Rst, port: u16) -> Event {
         facts.reason = rst.reason;
         facts.state = Some(rst.state);
         facts.flow.connection_ns = Some(rst.age_ms * 1_000_000);
-        facts.flow.idle_ns = Some(rst.idle_ms * 1_000_000);
+        // Data that comes too late is no data of the connection.
         let after_ms = rst.after_close_ms.unwrap_or(0);
-        facts.flow.send_idle_ns = Some((rst.idle_ms + after_ms) * 1_000_000);
+        facts.flow.idle_ns = Some((rst.idle_ms + after_ms) * 1_000_000);
+        facts.flow.send_idle_ns = facts.flow.idle_ns;
+        facts.flow.awaits_answer = Some(true);
         facts.after_close_ns = rst.after_close_ms.map(|ms| ms * 1_000_000);
         facts.unread_bytes = rst.unread_bytes;
         // An upload.
-        facts.flow.bytes_received = Some(60_000);
+        facts.flow.bytes_received = Some(match rst.side {
+            Side::Server => 60_000,
+            _ => 0,
+        });
     }
     event
 }
@@ -185,7 +190,20 @@ fn a_server_elsewhere_is_seen_by_its_client() {
             .starts_with("10.0.0.2:80 closes idle connections after 5.00s")
     );
     let timeout = rst(Side::Client, Received, Peer, 60_000);
-    let findings = check(&facts(&[timeout], 10, 1_000));
+    let apart = |apart_ms: u64| {
+        let mut facts = facts(&[], 0, 1_000);
+        let mut pairs = Pairs::default();
+        for number in 0..10 {
+            let mut event = event(&timeout, 40_000 + number);
+            event.mono_ns += u64::from(number) * apart_ms * 1_000_000;
+            pairs.apply(&event);
+        }
+        facts.pairs = pairs.rows();
+        check(&facts)
+    };
+    // All at one moment: whatever ended them, they had been opened together.
+    assert_eq!(ids(&apart(10))[0].0, "reset_by_peer");
+    let findings = apart(1_000);
     assert_eq!(ids(&findings), [("reset_by_timeout", Severity::Warning)]);
     assert!(
         findings[0]

@@ -79,6 +79,16 @@ impl Share {
         Some(certain.severity().unwrap_or(Severity::Notice).min(severity))
     }
 
+    /// Whether at least this part of the connections failed, in percent.
+    pub fn is_at_least(self, percent: u64) -> bool {
+        self.low() * 100.0 >= percent as f64
+    }
+
+    /// Whether no other connection of that side is known in the namespace.
+    pub fn is_of_all(self) -> bool {
+        self.failed >= self.at_most.unwrap_or(self.seen)
+    }
+
     /// Such as `25 of 50 connections`.
     pub fn words(self) -> String {
         let failed = count(self.failed);

@@ -9,27 +9,22 @@ use super::super::finding::Finding;
 use super::both::{PAUSE_NS, common, similar};
 use super::group::{Group, named_others, title};
 use super::share::Share;
-use super::{Explained, Explanation, SOME, passed_on};
+use super::{Explained, Explanation, passed_on};
 use crate::model::pairs::{PairCounts, PairRow};
 use crate::model::resets::spread::Similar;
 
-/// The part of the RSTs to one destination that has to be of connections that awaited an answer, in percent.
-const MOST_PERCENT: u64 = 80;
-
-/// The time after which most connections of a group were closed, if they awaited an answer.
+/// The time after which most connections of a group were closed that awaited an answer. Some programs close those that had one
+/// by RST, too.
 fn timeout(group: &Group<'_>) -> Option<Similar> {
     let pattern = group.pattern(ResetDirection::Sent, ResetReason::LingerZero)?;
-    let awaited = pattern.awaited_answer;
-    let awaits = group.side == Side::Client && awaited * 100 >= pattern.count * MOST_PERCENT;
-    let waited = common(&pattern.quiet).filter(|it| awaits && it.min_ns >= PAUSE_NS)?;
-    (awaited >= SOME).then_some(waited)
+    let waited = common(&pattern.awaited).filter(|it| it.min_ns >= PAUSE_NS)?;
+    (group.side == Side::Client).then_some(waited)
 }
 
 /// Those that awaited an answer and had waited for that time: at least so many.
 fn gave_up(counts: &PairCounts, waited: Similar) -> u64 {
     counts.patterns.of_sent(ResetReason::LingerZero, |pattern| {
-        let alike = pattern.quiet.within(waited.min_ns, waited.max_ns);
-        (alike + pattern.awaited_answer).saturating_sub(pattern.count)
+        pattern.awaited.within(waited.min_ns, waited.max_ns)
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use twtrace_wire::ResetDirection;
 
-use super::{OtherEnd, is_of_listener, is_received_open};
+use super::{OtherEnd, is_of_listener, is_received_established, is_received_open};
 use crate::event::{Event, Process, Reset};
 
 /// Maximum number of RSTs that wait for their other end.
@@ -74,6 +74,7 @@ impl BothEnds {
                 reason: reset.reason,
                 is_listener: is_of_listener(reset),
                 is_open: is_received_open(reset),
+                is_established: is_received_established(reset),
                 count: 1,
             },
             mono_ns: event.mono_ns,

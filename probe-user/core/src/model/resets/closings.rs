@@ -40,7 +40,21 @@ pub struct Closings {
     greatest: ClosedAtOnce,
     /// The first closing after `greatest`, CLOCK_MONOTONIC in nanoseconds; 0 if that is not known.
     next_ns: u64,
+    /// All moments before the latest that had several RSTs.
+    before: Several,
 }
+
+/// Moments with [`SEVERAL`] RSTs or more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Several {
+    /// How many moments.
+    pub moments: u64,
+    /// Their RSTs, without those of data that came after the next moment.
+    pub resets: u64,
+}
+
+/// So many RSTs within a moment are none of one connection each.
+const SEVERAL: u64 = 5;
 
 /// One closing.
 struct Closing {
@@ -57,6 +71,10 @@ impl Nothing for Closings {
         latest: ClosedAtOnce::NONE,
         greatest: ClosedAtOnce::NONE,
         next_ns: 0,
+        before: Several {
+            moments: 0,
+            resets: 0,
+        },
     };
 
     fn is_nothing(&self) -> bool {
@@ -247,6 +265,10 @@ impl Closings {
             self.greatest = self.latest;
             self.next_ns = closing.at_ns;
         }
+        if self.latest.resets >= SEVERAL {
+            self.before.moments += 1;
+            self.before.resets += self.latest.resets;
+        }
         self.latest = ClosedAtOnce {
             first_ns: closing.at_ns,
             last_ns: closing.at_ns,
@@ -262,6 +284,8 @@ impl Closings {
             return;
         }
         self.next_ns = 0;
+        self.before.moments += other.before.moments;
+        self.before.resets += other.before.resets;
         for moment in [other.greatest, other.latest] {
             if moment.last_ns > self.latest.last_ns {
                 if self.latest.size() > self.greatest.size() {
@@ -271,6 +295,15 @@ impl Closings {
             } else if moment.size() > self.greatest.size() {
                 self.greatest = moment;
             }
+        }
+    }
+
+    /// All moments with several RSTs: each of them may have a cause of its own, and none is a timeout of one connection.
+    pub fn several(&self) -> Several {
+        let is_latest = u64::from(self.latest.resets >= SEVERAL);
+        Several {
+            moments: self.before.moments + is_latest,
+            resets: self.before.resets + is_latest * self.latest.resets,
         }
     }
 

@@ -3,6 +3,7 @@
 mod accept;
 pub mod both_ends;
 pub mod closings;
+pub mod just_reset;
 pub mod left;
 pub mod outage;
 pub mod spread;
@@ -17,6 +18,7 @@ use accept::Answer;
 use left::PassedOn;
 use spread::Spread;
 
+use super::moments::Moments;
 use super::sparse::Nothing;
 
 /// Maximum number of other ends that a pattern names.
@@ -63,8 +65,13 @@ pub struct ResetPattern {
     /// For unread data, sent on connections that had been quiet since this end's last data until the unread data came: for how
     /// long.
     pub pause: Spread,
-    /// Sent on connections on which this end had sent data, and nothing had come since.
-    pub awaited_answer: u64,
+    /// Sent on connections on which this end had sent data [`PAUSE_NS`] before or longer, and nothing had come since: how long
+    /// before.
+    pub awaited: Spread,
+    /// Sent on connections on which this end had sent data, and nothing had ever come.
+    pub never_answered: u64,
+    /// Sent on connections on which data of the peer had come since this end last sent.
+    pub answer_begun: u64,
     /// Sent on connections of clients just after the same process had received a RST on a connection that it serves.
     pub passed_on: u64,
     /// How many of `passed_on` may be chance, in thousandths of one.
@@ -76,10 +83,17 @@ pub struct ResetPattern {
     /// For unread data of clients: the server had closed, and its last data had come after a pause, as a TLS server's closing
     /// alert does on an idle connection.
     pub unread_after_idle_close: u64,
+    /// When they were sent or received.
+    pub at: Moments,
+    /// Sent for no connection, or for another reason, to a segment of a connection that a RST has just ended: what was on its way.
+    pub echoes: u64,
     /// The first and the last.
     pub seen: Option<(Moment, Moment)>,
     /// RSTs whose other end was seen on this host.
     pub matched: u64,
+    /// RSTs received on an established connection that this host's kernel sent, as no socket had its addresses: nobody has ended
+    /// that connection.
+    pub from_no_socket: u64,
     /// RSTs sent that were received on this host before the other end had closed.
     pub met_open: u64,
     /// Who was there, as far as there is room.
@@ -101,6 +115,8 @@ pub struct OtherEnd {
     pub is_listener: bool,
     /// Whether it received the RST before it had closed.
     pub is_open: bool,
+    /// Whether it received the RST before either end had closed.
+    pub is_established: bool,
     /// Number of RSTs.
     pub count: u64,
 }
@@ -128,13 +144,26 @@ impl ResetPatterns {
     }
 
     /// Notes who was at the other end of a RST that is counted.
-    pub fn met(&mut self, direction: ResetDirection, reason: ResetReason, other: OtherEnd) {
+    pub fn met(
+        &mut self,
+        (direction, reason): (ResetDirection, ResetReason),
+        here: &OtherEnd,
+        other: OtherEnd,
+    ) {
         let pattern = self.entry(direction, reason);
         pattern.matched += other.count;
+        if here.is_established && other.unattributed == Some(Unattributed::NoSocket) {
+            pattern.from_no_socket += other.count;
+        }
         if other.is_open {
             pattern.met_open += other.count;
         }
         pattern.name(other);
+    }
+
+    /// Notes that a RST that is counted answers what was on its way on a connection that a RST had ended.
+    pub fn echo(&mut self, reason: ResetReason) {
+        self.entry(ResetDirection::Sent, reason).echoes += 1;
     }
 
     /// Notes that a RST that is counted followed one that the process received from its own client.
@@ -214,7 +243,10 @@ impl ResetPattern {
             right_after_accept: 0,
             answered_at_once: 0,
             pause: Spread::default(),
-            awaited_answer: 0,
+            awaited: Spread::default(),
+            never_answered: 0,
+            answer_begun: 0,
+            at: Moments::NONE,
             passed_on: 0,
             passed_by_chance: 0,
             of_alert_size: 0,
@@ -223,6 +255,8 @@ impl ResetPattern {
             seen: None,
             matched: 0,
             met_open: 0,
+            from_no_socket: 0,
+            echoes: 0,
             other_ends: Vec::new(),
         }
     }
@@ -230,13 +264,14 @@ impl ResetPattern {
     /// Received RSTs that are no loss of this end's: their sender is on this host, and they are a matter of its, or this
     /// end had closed. At most all of them, since some may be both.
     pub fn settled(&self) -> u64 {
-        self.matched
-            .saturating_add(self.after_own_close)
-            .min(self.count)
+        let settled = self.matched.saturating_add(self.after_own_close);
+        let at_most = self.count.saturating_sub(self.from_no_socket);
+        settled.saturating_sub(self.from_no_socket).min(at_most)
     }
 
     fn add(&mut self, event: &Event, reset: &Reset) {
         self.count += 1;
+        self.at.add(event.mono_ns);
         if let Some(age_ns) = reset.flow.connection_ns {
             self.age.add(age_ns);
         }
@@ -287,10 +322,16 @@ impl ResetPattern {
             let is_closed = reset.state == Some(TcpState::CloseWait);
             self.unread_after_idle_close += u64::from(side == Side::Client && is_closed);
         }
-        let is_last_to_send = flow.send_idle_ns.is_some() && flow.send_idle_ns == flow.idle_ns;
         let has_sent = flow.bytes_sent.is_some_and(|bytes| bytes > 0);
-        let awaits = has_sent && (is_last_to_send || flow.bytes_received == Some(0));
-        self.awaited_answer += u64::from(awaits);
+        let awaits = has_sent && flow.bytes_received == Some(0);
+        self.never_answered += u64::from(awaits);
+        if let Some(quiet_ns) = quiet_ns(reset)
+            && quiet_ns >= PAUSE_NS
+            && (awaits || flow.awaits_answer == Some(true))
+        {
+            self.awaited.add(quiet_ns);
+        }
+        self.answer_begun += u64::from(flow.idle_ns.is_some() && flow.idle_ns < flow.send_idle_ns);
     }
 
     fn see(&mut self, seen: (Moment, Moment)) {
@@ -312,6 +353,8 @@ impl ResetPattern {
         self.same_host += other.same_host;
         self.matched += other.matched;
         self.met_open += other.met_open;
+        self.from_no_socket += other.from_no_socket;
+        self.echoes += other.echoes;
         self.right_after_accept += other.right_after_accept;
         self.answered_at_once += other.answered_at_once;
         self.of_alert_size += other.of_alert_size;
@@ -319,7 +362,10 @@ impl ResetPattern {
         self.passed_by_chance += other.passed_by_chance;
         self.unread_after_idle_close += other.unread_after_idle_close;
         self.pause.add_all(&other.pause);
-        self.awaited_answer += other.awaited_answer;
+        self.awaited.add_all(&other.awaited);
+        self.never_answered += other.never_answered;
+        self.answer_begun += other.answer_begun;
+        self.at.add_all(&other.at);
         self.passed_on += other.passed_on;
         if let Some(seen) = other.seen {
             self.see(seen);
@@ -392,6 +438,11 @@ pub fn is_received_open(reset: &Reset) -> bool {
             reset.state,
             Some(TcpState::Established | TcpState::CloseWait)
         )
+}
+
+/// Whether a RST was received before either end had closed.
+pub fn is_received_established(reset: &Reset) -> bool {
+    reset.direction == ResetDirection::Received && reset.state == Some(TcpState::Established)
 }
 
 /// Whether a listener sent it itself: a full accept queue with tcp_abort_on_overflow, or a segment of no connection.

@@ -53,6 +53,13 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// No durations.
+    pub const NONE: Self = Self {
+        groups: Vec::new(),
+        others: 0,
+        range_ns: None,
+    };
+
     /// Counts a duration, nanoseconds.
     pub fn add(&mut self, ns: u64) {
         self.join(Similar {

@@ -7,6 +7,7 @@ use crate::event::Moment;
 use crate::model::end_samples::EndSamples;
 use crate::model::listener::{self, ListenerSample, OverflownListener};
 use crate::model::observation::CloseWait;
+use crate::model::unacknowledged::UnacknowledgedRow;
 
 impl Tally {
     /// Listeners that dropped connections between the first and the latest sample, in namespaces that the filter shows.
@@ -34,8 +35,21 @@ impl Tally {
             overflown: self.overflown_listeners(),
             new_listeners: self.new_listeners(),
             ended_listeners: self.ended_listeners(),
+            unacknowledged: self.unacknowledged(),
             exited: self.exited.all().clone(),
         }
+    }
+
+    /// Connections that wait for an answer to their SYN, of processes and to destinations that the filter shows.
+    fn unacknowledged(&self) -> Vec<UnacknowledgedRow> {
+        let mut rows = self.close_wait.unacknowledged.clone();
+        rows.retain(|row| {
+            self.filter.shows_netns(row.netns)
+                && self.filter.shows_local(None)
+                && self.filter.shows_remote(Some(row.remote))
+                && self.filter.shows_process(row.process.as_ref())
+        });
+        rows
     }
 
     /// Listeners of the latest sample that the first one does not have: what was there before and did not take a connection
