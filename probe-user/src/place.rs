@@ -335,7 +335,10 @@ fn open_path(directory: Option<&File>, name: &OsStr, flags: libc::c_int) -> io::
 }
 
 /// The target of an open link, which may no longer have its name.
-fn read_link(link: &File) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// errno of readlinkat().
+pub fn read_link(link: &File) -> io::Result<PathBuf> {
     let mut target = vec![0_u8; libc::PATH_MAX.unsigned_abs() as usize];
     // SAFETY: the name ends with NUL, and the buffer has the given size.
     let length = unsafe {
