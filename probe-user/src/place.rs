@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::caller::{Caller, is_own, is_trusted};
 
@@ -21,6 +22,9 @@ pub const NOT_OWN: &str = "belongs to another user, or has another name too: rem
     (NFS, CIFS and vfat may show your own files as another user's)";
 /// As many links as the kernel follows in one path (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
+
+/// Whether this process writes files by name.
+static WRITES_FILES: AtomicBool = AtomicBool::new(false);
 
 /// A directory, and the name of a file in it. It stays the same whatever becomes of its path, so that a file is created in
 /// the directory that was checked.
@@ -43,6 +47,7 @@ impl Place {
         let Some(name) = name else {
             return Err(io::Error::other("not the name of a file"));
         };
+        WRITES_FILES.store(true, Ordering::Relaxed);
         Ok(Self {
             directory: directory(path.parent().unwrap_or(Path::new("")))?,
             name: name.to_owned(),
@@ -225,6 +230,12 @@ impl Place {
         let mode = self.directory.metadata().map(|it| it.mode());
         mode.is_ok_and(|mode| mode & bits == bits)
     }
+}
+
+/// Whether this process has a [`Place`], or had one: it may still create, rename or remove files. To be called when all outputs
+/// are open.
+pub fn writes_files() -> bool {
+    WRITES_FILES.load(Ordering::Relaxed)
 }
 
 /// Whether a file may be truncated or replaced: a regular one of this user, or of the one who called sudo, with one name.
