@@ -10,7 +10,7 @@ mod manager;
 mod privileges;
 mod prometheus;
 mod scrape;
-mod service;
+pub mod service;
 pub mod traffic;
 
 use super::Usage;
