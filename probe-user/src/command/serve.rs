@@ -142,6 +142,13 @@ impl Server {
             confine_tracer(&self.settings);
         }
         self.health.reach(ServiceStage::Tracing);
+        if !self.address.ip().to_canonical().is_loopback() {
+            log::warn!(
+                "{} is reached by other hosts, without TLS or a password: all that reach it can read the names and \
+                 addresses of this host's processes (a firewall or a proxy can limit that)",
+                self.address
+            );
+        }
         let serving = format!("serving http://{}/metrics", self.address);
         self.manager.ready(&serving);
         notice(&serving);

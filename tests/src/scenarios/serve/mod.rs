@@ -21,6 +21,10 @@ pub const USAGES: &[Usage] = &[
         run: endpoint::endpoint,
     },
     Usage {
+        name: "serve/beyond_loopback",
+        run: endpoint::beyond_loopback,
+    },
+    Usage {
         name: "serve/port_taken",
         run: endpoint::port_taken,
     },
