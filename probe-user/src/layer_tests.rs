@@ -17,7 +17,15 @@ const CORE: Layers = &[
 ];
 
 const LIBRARY: Layers = &[
-    &["allocator", "caller", "clock", "host", "privilege"],
+    &[
+        "allocator",
+        "attempts",
+        "caller",
+        "clock",
+        "host",
+        "privilege",
+        "system_calls",
+    ],
     &["place"],
     &["confine", "enrich"],
     &["probe", "scan"],

@@ -3,6 +3,7 @@
 //! The program is a library with one entry point, so that the code that reads untrusted bytes can be fuzzed.
 
 mod allocator;
+mod attempts;
 mod caller;
 mod cli;
 mod clock;
@@ -27,6 +28,7 @@ mod serve;
 mod session;
 mod stack;
 mod store;
+mod system_calls;
 #[cfg(test)]
 mod words_read_tests;
 #[cfg(test)]

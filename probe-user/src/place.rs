@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::caller::{Caller, is_own, is_trusted};
 
@@ -21,6 +22,9 @@ pub const NOT_OWN: &str = "belongs to another user, or has another name too: rem
     (NFS, CIFS and vfat may show your own files as another user's)";
 /// As many links as the kernel follows in one path (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
+
+/// Whether this process writes files by name.
+static WRITES_FILES: AtomicBool = AtomicBool::new(false);
 
 /// A directory, and the name of a file in it. It stays the same whatever becomes of its path, so that a file is created in
 /// the directory that was checked.
@@ -43,6 +47,7 @@ impl Place {
         let Some(name) = name else {
             return Err(io::Error::other("not the name of a file"));
         };
+        WRITES_FILES.store(true, Ordering::Relaxed);
         Ok(Self {
             directory: directory(path.parent().unwrap_or(Path::new("")))?,
             name: name.to_owned(),
@@ -227,6 +232,12 @@ impl Place {
     }
 }
 
+/// Whether this process has a [`Place`], or had one: it may still create, rename or remove files. To be called when all outputs
+/// are open.
+pub fn writes_files() -> bool {
+    WRITES_FILES.load(Ordering::Relaxed)
+}
+
 /// Whether a file may be truncated or replaced: a regular one of this user, or of the one who called sudo, with one name.
 pub fn is_replaceable(file: &Metadata) -> bool {
     file.is_file() && file.nlink() == 1 && is_own(file)
@@ -335,7 +346,10 @@ fn open_path(directory: Option<&File>, name: &OsStr, flags: libc::c_int) -> io::
 }
 
 /// The target of an open link, which may no longer have its name.
-fn read_link(link: &File) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// errno of readlinkat().
+pub fn read_link(link: &File) -> io::Result<PathBuf> {
     let mut target = vec![0_u8; libc::PATH_MAX.unsigned_abs() as usize];
     // SAFETY: the name ends with NUL, and the buffer has the given size.
     let length = unsafe {

@@ -5,6 +5,7 @@ use std::io;
 const CAP_CHOWN: u32 = 0;
 const CAP_DAC_OVERRIDE: u32 = 1;
 const CAP_DAC_READ_SEARCH: u32 = 2;
+const CAP_FOWNER: u32 = 3;
 const CAP_SETGID: u32 = 6;
 const CAP_SETUID: u32 = 7;
 const CAP_SYS_PTRACE: u32 = 19;
@@ -98,8 +99,6 @@ pub enum Keep {
     Naming,
     /// Also CAP_DAC_OVERRIDE: a file has yet to be written in a directory that root does not own.
     NamingAndWriting,
-    /// Also CAP_CHOWN: further files are to be created for the user who called sudo.
-    NamingAndWritingForCaller,
 }
 
 impl Keep {
@@ -117,15 +116,13 @@ impl Keep {
             Self::Maps => maps,
             Self::Naming => naming | maps,
             Self::NamingAndWriting => naming | maps | bit(CAP_DAC_OVERRIDE),
-            Self::NamingAndWritingForCaller => {
-                naming | maps | bit(CAP_DAC_OVERRIDE) | bit(CAP_CHOWN)
-            }
         }
     }
 }
 
 /// Drops all capabilities except these, permanently, for this thread and those it starts, which can't gain any by
-/// executing programs either. Attached probes stay attached until their descriptors are closed.
+/// executing programs either; their bounding set is emptied. Attached probes stay attached until their descriptors are
+/// closed.
 pub fn drop_all_but(keep: Keep) -> io::Result<()> {
     keep_only(|held| keep.of(held))
 }
@@ -145,24 +142,24 @@ pub fn works_without(attempt: impl FnOnce() -> bool) -> io::Result<bool> {
     Ok(works)
 }
 
-/// Keeps the capabilities needed to enter network namespaces: CAP_SYS_ADMIN, and those needed to reach the files that
-/// refer to them. Otherwise as [`drop_all_but`].
+/// Keeps the capability needed to enter network namespaces, CAP_SYS_ADMIN. Otherwise as [`drop_all_but`].
 pub fn keep_to_enter_namespaces() -> io::Result<()> {
-    keep_only(|_| bit(CAP_SYS_ADMIN) | bit(CAP_SYS_PTRACE) | bit(CAP_DAC_READ_SEARCH))
+    keep_only(|_| bit(CAP_SYS_ADMIN))
 }
 
-/// Becomes another user without any capability, permanently; as [`drop_all_but`], and the bounding set is emptied. The
-/// user id changes only if this process may change it (CAP_SETUID, CAP_SETGID). For a process with one thread.
+/// Keeps what creating and renaming files in directories of other users takes: CAP_DAC_OVERRIDE, CAP_CHOWN for those of the
+/// user who called sudo, CAP_FOWNER for a sticky directory. Otherwise as [`drop_all_but`].
+pub fn keep_to_create_files() -> io::Result<()> {
+    keep_only(|_| bit(CAP_DAC_OVERRIDE) | bit(CAP_CHOWN) | bit(CAP_FOWNER))
+}
+
+/// Becomes another user without any capability, permanently; otherwise as [`drop_all_but`]. The user id changes only if this process may change it (CAP_SETUID, CAP_SETGID). For a process with one thread.
 ///
 /// # Errors
 /// If the kernel refuses.
 pub fn become_unprivileged(user: libc::uid_t) -> io::Result<()> {
     let held = both(own()?.map(|word| word.effective));
-    for capability in 0..u64::BITS {
-        // Without CAP_SETPCAP it stays as it is: what it allows can't be gained with no_new_privs.
-        // SAFETY: PR_CAPBSET_DROP takes only numbers.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
-    }
+    empty_bounding_set();
     if held & bit(CAP_SETUID) != 0 && held & bit(CAP_SETGID) != 0 {
         match change_user(user) {
             // A user namespace maps some ids only.
@@ -187,7 +184,16 @@ fn change_user(user: libc::uid_t) -> io::Result<()> {
     }
 }
 
+/// Without CAP_SETPCAP it stays as it is: what it allows can't be gained with no_new_privs.
+fn empty_bounding_set() {
+    for capability in 0..u64::BITS {
+        // SAFETY: PR_CAPBSET_DROP takes only numbers.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+    }
+}
+
 fn keep_only(wanted_of: impl Fn(u64) -> u64) -> io::Result<()> {
+    empty_bounding_set();
     // SAFETY: PR_SET_NO_NEW_PRIVS takes only numbers.
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());

@@ -13,25 +13,13 @@ use twtrace_core::model::budget::evidence::Evidence;
 use twtrace_core::model::observation::{Observation, ObservationData};
 
 use super::start_line::StartLine;
-use crate::caller::Caller;
 use crate::cli::BoundsArgs;
-use crate::privilege::Keep;
 use crate::record::observation;
 use crate::record::writer::{RecordingWriter, Written};
 use crate::session::sink::Sink;
 
 /// How often sockets, settings and counters are sampled while recording.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Privileges to keep while a recording is written.
-pub fn privileges(bounds: &BoundsArgs) -> Keep {
-    // Each part is a new file.
-    if bounds.max_size.is_some() && Caller::of_sudo().is_some() {
-        Keep::NamingAndWritingForCaller
-    } else {
-        Keep::NamingAndWriting
-    }
-}
 
 /// A recording that is being written.
 pub struct RecordingKeeper {

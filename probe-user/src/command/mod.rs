@@ -25,12 +25,15 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use twtrace_core::hooks::Choice;
 
+use crate::attempts::Attempts;
 use crate::cli::Command;
 use crate::output::tiers;
+use crate::place;
 use crate::privilege::Keep;
 use crate::scan::namespace_helper::NamespaceHelper;
 use crate::serve::settings::SettingsError;
 use crate::session::launch::{self, LaunchError};
+use crate::system_calls::{self, Extent, Work};
 
 /// Runs a verb, and returns the exit code of the process.
 ///
@@ -110,9 +113,17 @@ fn open_namespace_helper() -> Option<Rc<NamespaceHelper>> {
         .map(Rc::new)
 }
 
-/// Drops privileges; if that fails, reports it and continues.
-fn drop_privileges(keep: Keep) {
+/// Drops privileges and the system calls that tracing does not need; if that fails, reports it and continues. To be called when
+/// all outputs are open, and the command was started, if there is one.
+fn drop_privileges(keep: Keep, extent: Extent, has_command: bool) {
+    let attempts = Attempts::of("tracer");
     warn_on_failure(crate::privilege::drop_all_but(keep));
+    let work = Work::Trace {
+        writes_files: place::writes_files(),
+        has_command,
+    };
+    system_calls::warn_on_failure(system_calls::restrict_to(work, extent));
+    attempts.run();
 }
 
 fn warn_on_failure(dropped: io::Result<()>) {

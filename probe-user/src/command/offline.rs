@@ -3,14 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::attempts::Attempts;
 use crate::confine::{self, Reach};
+use crate::place;
 use crate::privilege::Keep;
+use crate::system_calls::{self, Extent, Work};
 
 /// Files that are read for time zones, whatever the source.
 const ALWAYS: [&str; 2] = ["/etc/localtime", "/usr/share/zoneinfo"];
 
 /// From now on this thread and those that it starts read only these files, and write only beside `outputs`; where the kernel has no
-/// Landlock, only capabilities are dropped. To be called when outputs are open, and before anything is read.
+/// Landlock, only capabilities and system calls are dropped. To be called when outputs are open, and before anything is read.
 pub fn read_only_from(recordings: &[PathBuf], outputs: &[Option<&Path>]) {
     let files = recordings.iter().map(PathBuf::as_path);
     confine_to(files.chain(ALWAYS.map(Path::new)).collect(), &[], outputs);
@@ -40,5 +43,15 @@ fn confine_to(readable: Vec<&Path>, directories: &[&Path], outputs: &[Option<&Pa
         readable: &readable,
         writable: &writable,
     };
+    let attempts = Attempts::of("offline");
     confine::warn_on_failure(confine::confine(keep, reach));
+    let work = if directories.is_empty() {
+        Work::ReadRecordings {
+            writes_files: place::writes_files(),
+        }
+    } else {
+        Work::ReadHistory
+    };
+    system_calls::warn_on_failure(system_calls::restrict_to(work, Extent::Process));
+    attempts.run();
 }

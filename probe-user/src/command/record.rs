@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use twtrace_core::event::quantity;
 
-use super::keep::{self, RecordingKeeper, SAMPLE_INTERVAL};
+use super::keep::{RecordingKeeper, SAMPLE_INTERVAL};
 use super::source::live::{Live, LiveOptions};
 use super::start_line::StartLine;
 use super::{notice, say_degraded};
 use crate::cli::RecordArgs;
 use crate::output::status_line::StatusLine;
+use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
 /// Records until the end.
@@ -22,7 +23,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
         sample_interval: Some(SAMPLE_INTERVAL),
         max_stacks: None,
         is_service: false,
-        keep: keep::privileges(&args.bounds),
+        keep: Keep::Naming,
         command: &args.command.command,
     })?;
     let start = StartLine::new(

@@ -16,6 +16,7 @@ use twtrace_core::model::series::{Series, SeriesLimits};
 
 use super::notice;
 use super::source::live::{DRAIN, Live, LiveOptions};
+use crate::attempts::Attempts;
 use crate::cli::{Privileges, ServeArgs};
 use crate::confine::{self, Reach};
 use crate::output::prometheus::{self, Format, ServeState};
@@ -29,6 +30,7 @@ use crate::serve::manager::Manager;
 use crate::serve::own;
 use crate::serve::settings::Settings;
 use crate::session::observer::Wants;
+use crate::system_calls::{self, Extent, Work};
 
 /// Between two samples of the kernel's sockets and settings.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
@@ -140,6 +142,13 @@ impl Server {
             confine_tracer(&self.settings);
         }
         self.health.reach(ServiceStage::Tracing);
+        if !self.address.ip().to_canonical().is_loopback() {
+            log::warn!(
+                "{} is reached by other hosts, without TLS or a password: all that reach it can read the names and \
+                 addresses of this host's processes (a firewall or a proxy can limit that)",
+                self.address
+            );
+        }
         let serving = format!("serving http://{}/metrics", self.address);
         self.manager.ready(&serving);
         notice(&serving);
@@ -271,7 +280,10 @@ impl Server {
 
 /// The thread for HTTP needs only its sockets.
 fn confine_http() {
+    let attempts = Attempts::of("http");
     confine::warn_on_failure(confine::confine(Keep::Nothing, Reach::Nothing));
+    system_calls::warn_on_failure(system_calls::restrict_to(Work::ServeHttp, Extent::Thread));
+    attempts.run();
 }
 
 /// The tracer itself continues to read what everyone may read.

@@ -25,6 +25,7 @@ use crate::session::Session;
 use crate::session::launch::Launch;
 use crate::session::sink::Sink;
 use crate::session::stop::Stop;
+use crate::system_calls::Extent;
 
 /// Shortest pause between two searches for the names of network namespaces: each reads all of /proc.
 const NAMING: Duration = Duration::from_secs(1);
@@ -120,7 +121,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
     if let Some(launch) = &launch {
         stop.launch(&mut session, launch)?;
     }
-    drop_privileges(Keep::Naming);
+    drop_privileges(Keep::Naming, Extent::Process, launch.is_some());
     stop.after(args.span.duration);
 
     let page = target.current_page();

@@ -11,6 +11,7 @@ use zstd::zstd_safe::CParameter;
 use super::error::WriteError;
 use super::rotation::{Bounds, Files};
 use super::{FRAME_TEXT, MAX_FRAME_TEXT};
+use crate::privilege::{self, Keep};
 
 /// Frames that may wait for the disk.
 const WAITING: usize = 4;
@@ -70,6 +71,13 @@ impl RecordingWriter {
         thread::Builder::new()
             .name("recording".to_owned())
             .spawn(move || {
+                // Each part is a new file. The first one is open.
+                if let Err(error) = match bounds.max_bytes {
+                    Some(_) => privilege::keep_to_create_files(),
+                    None => privilege::drop_all_but(Keep::Nothing),
+                } {
+                    log::warn!("can't drop capabilities: {error}");
+                }
                 let mut result = Ok(());
                 while let Some(text) = waiting.blocking_recv() {
                     result = disk.write(&text);

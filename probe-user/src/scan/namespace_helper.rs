@@ -1,25 +1,25 @@
 //! A small process that may still enter network namespaces when this one has dropped the privilege.
 //!
-//! In the requested namespace it opens sockets that list sockets, and a few settings for reading, and passes them
-//! back; nothing else. Those sockets can't change anything: destroying a socket takes CAP_NET_ADMIN, which it does
-//! not have. It ends with the process that started it.
+//! In the namespace whose file it is sent it opens a socket that lists sockets, or one of a few settings for reading, and
+//! passes it back; nothing else. Those sockets can't change anything: destroying a socket takes CAP_NET_ADMIN, which it does
+//! not have. It opens no path that it is sent, and is confined to /proc and to the system calls that this takes. It ends with the
+//! process that started it.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::descriptor;
 use super::setting::Setting;
 use super::sock_diag::{self, DiagSocket};
+use crate::attempts::Attempts;
+use crate::confine::{self, Reach};
+use crate::place;
 use crate::privilege;
+use crate::system_calls::{self, Extent, Work};
 
-/// What is requested and the namespace's inode number, which precede the path.
-const HEAD_BYTES: usize = 1 + 4;
-/// A path is no longer than PATH_MAX.
-const REQUEST_BYTES: usize = HEAD_BYTES + 4096;
 /// Requests a socket; any smaller value requests a setting.
 const DIAG_SOCKET: u8 = u8::MAX;
 const OWN_NETNS: &str = "/proc/thread-self/ns/net";
@@ -69,12 +69,14 @@ impl NamespaceHelper {
     }
 
     fn ask(&self, what: u8, netns: u32, path: &Path) -> io::Result<OwnedFd> {
+        // Not the helper, which would open anything: this process may open what leads to namespaces.
+        let file = place::open_regular(path)?;
+        if file.metadata()?.ino() != u64::from(netns) {
+            return Err(io::Error::from_raw_os_error(libc::ESTALE));
+        }
         let gone = || io::Error::other("the process that enters namespaces has ended");
         let control = self.control.as_ref().ok_or_else(gone)?;
-        let mut request = vec![what];
-        request.extend(netns.to_ne_bytes());
-        request.extend(path.as_os_str().as_bytes());
-        descriptor::send(control, &request, &[]).map_err(|_| gone())?;
+        descriptor::send(control, &[what], &[file.as_fd()]).map_err(|_| gone())?;
         let mut answer = [0; size_of::<i32>()];
         let (length, mut descriptors) = descriptor::receive(control, &mut answer)?;
         match (length, descriptors.pop()) {
@@ -104,15 +106,20 @@ fn serve(control: OwnedFd) -> io::Result<()> {
     // SAFETY: a NUL-terminated name.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"twtrace-netns".as_ptr()) };
     let control = descriptor::close_all_but(control)?;
+    let attempts = Attempts::of("helper");
     privilege::keep_to_enter_namespaces()?;
+    // Settings are in /proc. A kernel without Landlock or seccomp has the other one; the tracer logs that for itself.
+    let _ = confine::confine_to(Reach::Reading(&[Path::new("/proc")]));
+    let _ = system_calls::restrict_to(Work::EnterNamespaces, Extent::Process);
+    attempts.run();
     let home = File::open(OWN_NETNS)?;
-    let mut request = [0; REQUEST_BYTES];
+    let mut request = [0];
     loop {
-        let (length, _) = descriptor::receive(&control, &mut request)?;
+        let (length, mut namespaces) = descriptor::receive(&control, &mut request)?;
         if length == 0 {
             return Ok(());
         }
-        match open_in(&request[..length], &home) {
+        match open_in(request[0], namespaces.pop(), &home) {
             Ok(socket) => {
                 descriptor::send(&control, &0_i32.to_ne_bytes(), &[socket.as_fd()])?;
             }
@@ -124,17 +131,8 @@ fn serve(control: OwnedFd) -> io::Result<()> {
     }
 }
 
-fn open_in(request: &[u8], home: &File) -> io::Result<OwnedFd> {
-    let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
-    let (head, path) = request
-        .split_first_chunk::<HEAD_BYTES>()
-        .ok_or_else(invalid)?;
-    let [what, number @ ..] = *head;
-    let path = Path::new(std::ffi::OsStr::from_bytes(path));
-    let file = File::open(path)?;
-    if file.metadata()?.ino() != u64::from(u32::from_ne_bytes(number)) {
-        return Err(io::Error::from_raw_os_error(libc::ESTALE));
-    }
+fn open_in(what: u8, namespace: Option<OwnedFd>, home: &File) -> io::Result<OwnedFd> {
+    let file = namespace.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
     enter(&file)?;
     let opened = open(what);
     if enter(home).is_err() {
@@ -156,7 +154,8 @@ fn open(what: u8) -> io::Result<OwnedFd> {
     File::open(setting.path()).map(OwnedFd::from)
 }
 
-fn enter(namespace: &File) -> io::Result<()> {
+/// Fails with EINVAL if the file stands for no network namespace.
+fn enter(namespace: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: setns() only takes a descriptor, which the caller keeps open.
     match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } {
         0 => Ok(()),
@@ -194,5 +193,10 @@ mod tests {
         }
         let missing = helper.diag_socket(netns, Path::new("/nonexistent"));
         assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
+        // A file that stands for no namespace.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let number = u32::try_from(file.as_file().metadata().unwrap().ino()).unwrap();
+        let other = helper.diag_socket(number, file.path()).unwrap_err();
+        assert_eq!(other.raw_os_error(), Some(libc::EINVAL));
     }
 }

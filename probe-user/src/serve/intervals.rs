@@ -12,12 +12,14 @@ use twtrace_core::model::notable::Notable;
 use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::tally::{Tally, TracingStart};
 
+use crate::attempts::Attempts;
 use crate::cli::{Findings, HistoryArgs};
 use crate::confine::{self, Reach};
 use crate::privilege::Keep;
 use crate::session::sink::Sink;
 use crate::store::interval::Interval;
 use crate::store::{History, Options, Status};
+use crate::system_calls::{self, Extent, Work};
 
 /// Maximum number of events of an interval that are kept individually.
 const MAX_EVENTS: usize = 1_000;
@@ -119,8 +121,12 @@ impl Intervals {
 fn open(directory: &Path, args: &HistoryArgs) -> Result<History> {
     let confined = directory.to_owned();
     let confine = move || {
+        let attempts = Attempts::of("history");
         let directory = existing(&confined);
         confine::warn_on_failure(confine::confine(Keep::Nothing, Reach::Directory(directory)));
+        let restricted = system_calls::restrict_to(Work::KeepHistory, Extent::Thread);
+        system_calls::warn_on_failure(restricted);
+        attempts.run();
     };
     let options = Options {
         directory: directory.to_owned(),

@@ -1,5 +1,11 @@
 //! Messages to the service manager (sd_notify(3)); nothing if there is none.
 
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -48,7 +54,21 @@ impl Manager {
 }
 
 fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    let Some(socket) = env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    if let Err(error) = send(states, &socket) {
         log::debug!("can't notify the service manager: {error}");
     }
+}
+
+/// As `sd_notify::notify`, but without connect(), which the tracer may not call.
+fn send(states: &[NotifyState<'_>], socket: &OsStr) -> io::Result<()> {
+    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let sender = UnixDatagram::unbound()?;
+    let address = match socket.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(socket)?,
+    };
+    sender.send_to_addr(text.as_bytes(), &address).map(drop)
 }

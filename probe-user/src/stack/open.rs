@@ -1,15 +1,17 @@
 //! Opens files of traced processes for the process that reads them. Their owners may have put anything in the place of
-//! one: it is found with O_PATH, which opens nothing, and opened only if it is the regular file that it must be.
+//! one: it is found with O_PATH, which opens nothing, and opened only if it is the regular file that it must be. Paths are
+//! walked name by name, without openat2(), whose flags are in memory: the list of the tracer's system calls could not keep it
+//! from opening something for writing.
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::ffi::CString;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::rc::{Rc, Weak};
 
 use super::mapping::MemoryMapping;
@@ -20,6 +22,8 @@ const MAX_OPEN: usize = 192;
 const MAX_OPEN_OF_USER: usize = 64;
 /// Files whose numbers are remembered: the process that reads them keeps what it has read, by number.
 const MAX_NUMBERS: usize = 8_192;
+/// As many links as the kernel follows in one path (MAXSYMLINKS).
+const MAX_LINKS: usize = 40;
 
 const BTRFS_SUPER_MAGIC: i64 = 0x9123_683e;
 const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
@@ -135,13 +139,8 @@ impl OpenFiles {
         mapping: &MemoryMapping,
         user: u32,
     ) -> io::Result<Rc<OpenFile>> {
-        let flags = libc::O_PATH | libc::O_CLOEXEC;
-        let found = open_path(
-            libc::AT_FDCWD,
-            format!("/proc/{pid}/exe").as_bytes(),
-            flags,
-            0,
-        )?;
+        let link = format!("/proc/{pid}/exe");
+        let found = open_path(libc::AT_FDCWD, OsStr::new(&link), 0)?;
         is_mapped(&found, mapping)?;
         self.open(&found, user)
     }
@@ -166,40 +165,59 @@ impl OpenFiles {
     }
 }
 
-/// Finds a path below a root directory. Links can't leave it, and the last name must not be one.
+/// Finds a path below a root directory. Links and `..` can't leave it, links of /proc lead nowhere, and the last name must not be
+/// a link.
 fn find(root: &OwnedFd, path: &Path) -> io::Result<File> {
-    let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
-    let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
-    open_path(
-        root.as_raw_fd(),
-        path.as_os_str().as_bytes(),
-        flags,
-        resolve,
-    )
+    let mut names = names_of(path);
+    // From below the root to the present directory.
+    let mut above: Vec<File> = Vec::new();
+    let mut links = 0;
+    while let Some(name) = names.pop_front() {
+        if name == ".." {
+            above.pop();
+            continue;
+        }
+        let at = above.last().map_or(root.as_raw_fd(), AsRawFd::as_raw_fd);
+        let found = open_path(at, &name, libc::O_NOFOLLOW)?;
+        if names.is_empty() {
+            return Ok(found);
+        }
+        if !found.metadata()?.is_symlink() {
+            above.push(found);
+            continue;
+        }
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(io::Error::from_raw_os_error(libc::ELOOP));
+        }
+        let target = place::read_link(&found)?;
+        if target.is_absolute() {
+            above.clear();
+        }
+        for name in names_of(&target).into_iter().rev() {
+            names.push_front(name);
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
 }
 
-fn open_path(at: i32, path: &[u8], flags: i32, resolve: u64) -> io::Result<File> {
-    let path = CString::new(path)?;
-    // SAFETY: a struct of integers, for which zero is valid.
-    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = u64::from(flags.unsigned_abs());
-    how.resolve = resolve;
-    // SAFETY: a path that ends with NUL, and a struct of the given size.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_openat2,
-            at,
-            path.as_ptr(),
-            &raw const how,
-            size_of::<libc::open_how>(),
-        )
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
+fn names_of(path: &Path) -> VecDeque<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(_) | Component::ParentDir => Some(component.as_os_str().to_owned()),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    });
+    names.collect()
+}
+
+fn open_path(at: i32, name: &OsStr, flags: i32) -> io::Result<File> {
+    let name = CString::new(name.as_bytes())?;
+    let flags = flags | libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: the name ends with NUL.
+    match unsafe { libc::openat(at, name.as_ptr(), flags) } {
+        fd if fd < 0 => Err(io::Error::last_os_error()),
+        // SAFETY: a descriptor that was created just now, without another owner.
+        fd => Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) })),
     }
-    let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: a descriptor that was created just now, without another owner.
-    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
 /// Checks that a file is the mapped one: device and inode as in /proc/PID/maps. Btrfs and overlayfs show another device in
@@ -274,6 +292,49 @@ mod tests {
         fs::write(&file, "longer text").unwrap();
         let changed = files.mapped(&mapping("/a", &file), &root, 1).unwrap();
         assert_ne!(changed.number, first.number);
+    }
+
+    #[test]
+    fn links_do_not_leave_the_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        fs::create_dir_all(root.join("real")).unwrap();
+        for (path, text) in [("secret", "outside"), ("root/real/file", "inside")] {
+            fs::write(directory.path().join(path), text).unwrap();
+        }
+        for (target, name) in [
+            ("/real", "absolute"),
+            ("../../real", "relative"),
+            ("..", "up"),
+            ("loop", "loop"),
+            ("real/file", "link"),
+        ] {
+            symlink(target, root.join(name)).unwrap();
+        }
+        let opened: OwnedFd = File::open(&root).unwrap().into();
+        let inode =
+            |path: &str| find(&opened, Path::new(path)).map(|it| it.metadata().unwrap().ino());
+        let inside = fs::metadata(root.join("real/file")).unwrap().ino();
+        for path in [
+            "/real/file",
+            "/absolute/file",
+            "/relative/file",
+            "/../real/../../real/file",
+        ] {
+            assert_eq!(inode(path).unwrap(), inside, "{path}");
+        }
+        for path in [
+            "/../secret",
+            "/up/secret",
+            "/loop/file",
+            "/real/file/x",
+            "/none",
+            "/",
+        ] {
+            assert!(inode(path).is_err(), "{path}");
+        }
+        // The link itself, which is no regular file.
+        assert_ne!(inode("/link").unwrap(), inside);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The scenarios: one file per family.
 
+mod attempts;
 mod audited;
 mod before;
 mod buckets;
@@ -323,6 +324,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, TierReach)> {
         (namespaces::USAGES, TierReach::BestTier),
         (totals::USAGES, TierReach::BestTier),
         (privileges::USAGES, TierReach::BestTier),
+        (attempts::USAGES, TierReach::BestTier),
         (command::only::USAGES, TierReach::Tracepoints),
         (command::manners::USAGES, TierReach::BestTier),
         (stacks::USAGES, TierReach::Tracepoints),

@@ -109,6 +109,15 @@ pub fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
+/// The version of Landlock that this kernel has; 0 if it has none.
+pub fn landlock_version() -> i64 {
+    const VERSION: libc::c_uint = 1;
+    let none = std::ptr::null::<libc::c_void>();
+    // SAFETY: with this flag nothing is read.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0, VERSION) };
+    version.max(0)
+}
+
 /// Whether this machine is emulated instruction by instruction (QEMU's TCG), 10 to 20 times slower.
 pub fn emulated() -> bool {
     fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("TCG"))

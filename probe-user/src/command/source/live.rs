@@ -21,6 +21,7 @@ use crate::session::observer::{self, Observer, Wants};
 use crate::session::sink::{Sink, Tee};
 use crate::session::stop::Stop;
 use crate::stack::Stacks;
+use crate::system_calls::Extent;
 
 /// Shortest pause between two drains of the ring buffer if tracing runs for long: a wake-up for each event would cost
 /// more than the events.
@@ -78,9 +79,7 @@ impl Live {
         let launch = Launch::prepare(options.command)?;
         let helper: Option<Rc<NamespaceHelper>> = match options.keep {
             Keep::Nothing | Keep::Maps | Keep::Reading | Keep::ReadingAndWriting => None,
-            Keep::Naming | Keep::NamingAndWriting | Keep::NamingAndWritingForCaller => {
-                open_namespace_helper()
-            }
+            Keep::Naming | Keep::NamingAndWriting => open_namespace_helper(),
         };
         let stacks = options.max_stacks.map(|_| Stacks::open());
         let stop = Stop::listen().context("listening for signals")?;
@@ -130,22 +129,29 @@ impl Live {
         if self.observer.compares_tables() {
             forward(sink, [self.observer.sample_close_wait(&mut self.session)?])?;
         }
-        if let Some(launch) = self.launch.take() {
-            self.stop.launch(&mut self.session, &launch)?;
+        let launch = self.launch.take();
+        if let Some(launch) = &launch {
+            self.stop.launch(&mut self.session, launch)?;
         }
         // Not earlier: the command starts with all privileges.
-        self.drop_privileges();
+        self.drop_privileges(launch.is_some());
         Ok(())
     }
 
-    fn drop_privileges(&self) {
-        drop_privileges(match self.keep {
+    fn drop_privileges(&self, has_command: bool) {
+        let keep = match self.keep {
             Keep::Nothing if !self.reads_maps_without_capabilities() => {
                 log::warn!("this kernel asks for CAP_BPF when maps are read, so that is kept");
                 Keep::Maps
             }
             keep => keep,
-        });
+        };
+        // Other threads of a service have fewer privileges.
+        let extent = match self.is_service {
+            true => Extent::Thread,
+            false => Extent::Process,
+        };
+        drop_privileges(keep, extent, has_command);
     }
 
     fn reads_maps_without_capabilities(&self) -> bool {

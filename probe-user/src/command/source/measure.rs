@@ -11,7 +11,7 @@ use super::live::{Live, LiveOptions};
 use super::names::Names;
 use super::summary::{Gathered, Summary, Views};
 use crate::cli::BoundsArgs;
-use crate::command::keep::{self, RecordingKeeper, SAMPLE_INTERVAL};
+use crate::command::keep::{RecordingKeeper, SAMPLE_INTERVAL};
 use crate::command::notice;
 use crate::command::start_line::StartLine;
 use crate::command::terminal_signals::{TerminalSignal, TerminalSignals};
@@ -62,10 +62,9 @@ impl Measurement<'_> {
         let options = match record {
             None => options,
             // Everything that a later view of the recording may need.
-            Some((_, bounds)) => LiveOptions {
+            Some(_) => LiveOptions {
                 wants: Wants::ALL,
                 sample_interval: Some(SAMPLE_INTERVAL),
-                keep: keep::privileges(bounds),
                 ..options
             },
         };

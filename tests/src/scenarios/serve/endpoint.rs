@@ -55,6 +55,26 @@ pub fn endpoint(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// Other hosts may reach it, without a password: it says so, in one line.
+pub fn beyond_loopback(context: &Context) -> Result<()> {
+    let mut command = Command::new(&context.twtrace);
+    command
+        .args(["serve", "--listen", "0.0.0.0:0"])
+        .args(context.tier.options());
+    let service = Service::of(command)?;
+    let page = get(([127, 0, 0, 1], service.address.port()).into(), "/metrics")?;
+    ensure!(
+        page.status == 200 && page.headers.contains("x-content-type-options: nosniff"),
+        "{page:?}"
+    );
+    let said = service.stop()?;
+    ensure!(
+        said.len() == 2 && said[0].contains("without TLS or a password"),
+        "{said:?}"
+    );
+    Ok(())
+}
+
 /// Nothing is traced if the endpoint can't listen.
 pub fn port_taken(context: &Context) -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;

@@ -10,7 +10,7 @@ mod manager;
 mod privileges;
 mod prometheus;
 mod scrape;
-mod service;
+pub mod service;
 pub mod traffic;
 
 use super::Usage;
@@ -19,6 +19,10 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "serve/endpoint",
         run: endpoint::endpoint,
+    },
+    Usage {
+        name: "serve/beyond_loopback",
+        run: endpoint::beyond_loopback,
     },
     Usage {
         name: "serve/port_taken",

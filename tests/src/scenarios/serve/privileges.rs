@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::service::{self, Service};
+use super::{
+    super::privileges::{has_confined_helper, is_restricted},
+    service::{self, Service},
+};
 use crate::{
     runner::Context,
     sys::{check, process::field},
@@ -34,21 +37,27 @@ pub fn kept(context: &Context) -> Result<()> {
         // Some kernels require one of them to read maps.
         ("least", [vec![0], maps.to_vec()].concat()),
     ] {
-        let service = Service::start(context, &["--privileges", mode])?;
+        let directory = tempfile::tempdir()?;
+        let history = directory.path().to_str().context("not UTF-8")?;
+        let arguments = ["--privileges", mode, "--history", history];
+        let service = Service::start(context, &arguments)?;
         let threads = service.threads()?;
-        ensure!(threads.len() == 2, "{threads:?}");
+        ensure!(threads.len() == 3, "{threads:?}");
         for (name, status) in &threads {
             let held = field(status, "CapPrm").context("no CapPrm")?;
             let held = u64::from_str_radix(held, 16)?;
             match name.as_str() {
-                "http" => ensure!(held == 0, "{mode}: {name} has {held:x}"),
+                "http" | "history" => ensure!(held == 0, "{mode}: {name} has {held:x}"),
                 _ => ensure!(allowed.contains(&held), "{mode}: {name} has {held:x}"),
             }
             ensure!(
                 field(status, "CapEff") == field(status, "CapPrm"),
                 "{mode}: {status}"
             );
-            ensure!(field(status, "NoNewPrivs") == Some("1"), "{mode}: {status}");
+            is_restricted(status).with_context(|| format!("{mode}: {name}"))?;
+        }
+        if mode == "naming" {
+            has_confined_helper(service.id())?;
         }
         ensure!(
             service.metrics()?.contains("twtrace_"),

@@ -134,6 +134,10 @@ impl Service {
         Ok(answer.body)
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: i32) -> Result<()> {
         Ok(process::signal(self.child.id().cast_signed(), signal)?)
