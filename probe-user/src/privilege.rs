@@ -153,7 +153,8 @@ pub fn keep_to_create_files() -> io::Result<()> {
     keep_only(|_| bit(CAP_DAC_OVERRIDE) | bit(CAP_CHOWN) | bit(CAP_FOWNER))
 }
 
-/// Becomes another user without any capability, permanently; otherwise as [`drop_all_but`]. The user id changes only if this process may change it (CAP_SETUID, CAP_SETGID). For a process with one thread.
+/// Becomes another user without any capability, permanently; otherwise as [`drop_all_but`]. The user id changes only if this
+/// process may change it (CAP_SETUID, CAP_SETGID). For a process with one thread.
 ///
 /// # Errors
 /// If the kernel refuses.
