@@ -157,8 +157,8 @@ fn finding(
     evidence.push(match answered {
         0 => "no connection to it was seen to end otherwise".to_owned(),
         _ => format!(
-            "{answered} other connections to it were answered: some packets are lost, or one of several servers behind that \
-             address is down"
+            "{answered} other connections to it were answered: some packets are lost, one of several servers behind that \
+             address is down, or NAT on the way has no port left"
         ),
     });
     let by_icmp = unreachable > given_up + timed_out;

@@ -129,6 +129,10 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             ),
             format!("else: {start}"),
         ],
+        (0, false) if group.counts.time_wait > 0 => vec![
+            "look for a firewall rule that rejects, on the way or there: other connections to it were taken".to_owned(),
+            format!("if it runs no longer: {start}"),
+        ],
         (0, false) => vec![
             start.to_owned(),
             "if it runs there, look for a firewall rule that rejects, on the way or there"
