@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     Scenario,
+    close::parked,
     peers::{Dialogue, dialogue},
     reset::lasting,
 };
@@ -23,12 +24,52 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("idle/first_write_meets_reset", first_write_meets_reset),
     Scenario::both("idle/silent_peer", silent_peer),
     Scenario::both("idle/peer_probes", peer_probes),
+    Scenario::both("idle/awaits_answer", awaits_answer),
+    Scenario::both("idle/has_answer", has_answer),
 ];
+
+/// Longer than a tick.
+const TICKS: Duration = Duration::from_millis(50);
 
 /// Longer than an ACK can be delayed.
 const ACKS: Duration = Duration::from_millis(150);
 /// Duration without traffic.
 const QUIET: Duration = Duration::from_millis(1500);
+
+/// A client closes while its last request is not answered.
+fn awaits_answer(stage: &Stage) -> Result<()> {
+    close_after(stage, false)
+}
+
+fn has_answer(stage: &Stage) -> Result<()> {
+    close_after(stage, true)
+}
+
+fn close_after(stage: &Stage, is_answered: bool) -> Result<()> {
+    let pair = stage.pair()?;
+    stage.pause(TICKS);
+    pair.client.send(&pair.at_client, 100)?;
+    pair.server.receive(&pair.at_server, 100)?;
+    stage.pause(TICKS);
+    if is_answered {
+        pair.server.send(&pair.at_server, 100)?;
+        pair.client.receive(&pair.at_client, 100)?;
+    }
+    pair.client.close(&pair.at_client)?;
+    stage.until_parked(&pair.at_client)?;
+    pair.server_follows(stage)?;
+    let awaits = if is_answered {
+        Value::Null
+    } else {
+        true.into()
+    };
+    stage.expect(
+        parked(&pair.at_client)
+            .own_client(&pair.client)
+            .with("awaits_answer", awaits),
+    );
+    Ok(())
+}
 
 /// The peer has forgotten the connection, as a firewall does: its first segment after a long time is the RST for a
 /// request. Neither the request nor the RST ends the idle time.
