@@ -290,5 +290,7 @@ fn confine_http() {
 fn confine_tracer(settings: &Settings) {
     let mut readable = vec![Path::new("/proc"), Path::new("/sys")];
     readable.extend(settings.directory());
+    let linked = settings.linked_directory();
+    readable.extend(linked.as_deref());
     confine::warn_on_failure(confine::confine_to(Reach::Reading(&readable)));
 }

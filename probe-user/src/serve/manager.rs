@@ -6,6 +6,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Once;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -58,7 +59,14 @@ fn notify(states: &[NotifyState<'_>]) {
         return;
     };
     if let Err(error) = send(states, &socket) {
-        log::debug!("can't notify the service manager: {error}");
+        static LOGGED: Once = Once::new();
+        // Landlock refuses abstract sockets, so `--privileges least` reaches a path only.
+        LOGGED.call_once(|| {
+            log::warn!(
+                "can't notify the service manager ({}): {error}",
+                socket.display()
+            );
+        });
     }
 }
 

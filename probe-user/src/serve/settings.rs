@@ -85,6 +85,12 @@ impl Settings {
         })
     }
 
+    /// The directory that has the file now, if links lead out of [`Self::directory`].
+    pub fn linked_directory(&self) -> Option<PathBuf> {
+        let file = std::fs::canonicalize(self.args.config.as_deref()?).ok()?;
+        file.parent().map(Path::to_owned)
+    }
+
     /// Options of `later` that need a restart to take effect, by their names in files.
     pub fn need_restart(&self, later: &Self, filters: [&Filter; 2]) -> Vec<&'static str> {
         let (now, later) = (&self.args, &later.args);

@@ -42,7 +42,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Time for resolving stacks between two drains of the ring buffer.
 const SHARE: Duration = Duration::from_millis(10);
 /// Time for those that are left at the end.
-const LAST: Duration = Duration::from_secs(6);
+const LAST: Duration = Duration::from_secs(10);
 /// Time for reading the maps of processes between two drains, and of those of one user: a process may have many large ones.
 const LOOKUP: Limits = Limits {
     all: Duration::from_millis(100),

@@ -138,6 +138,8 @@ impl Ends<'_> {
     fn answered(&self) -> Result<()> {
         self.client.send(&self.at_client, BYTES)?;
         self.server.receive(&self.at_server, BYTES)?;
+        self.server.send(&self.at_server, BYTES)?;
+        self.client.receive(&self.at_client, BYTES)?;
         self.server.close(&self.at_server)?;
         self.client.await_end(&self.at_client)?;
         self.client.close(&self.at_client)

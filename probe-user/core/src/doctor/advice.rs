@@ -34,7 +34,12 @@ pub const OWN_POOLS: &str = "set IP_BIND_ADDRESS_NO_PORT on the socket before bi
 /// Processes by their displayed names, the greatest first. If there are more than a sentence names, those of one command are
 /// one entry: `curl (12 processes)`.
 pub fn by_command(rows: impl Iterator<Item = (String, u64)>) -> Vec<(String, u64)> {
-    let mut rows: Vec<(String, u64)> = rows.collect();
+    // A process may have a row for each destination.
+    let mut names: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, count) in rows {
+        *names.entry(name).or_default() += count;
+    }
+    let mut rows: Vec<(String, u64)> = names.into_iter().collect();
     if rows.len() > NAMED {
         let mut commands: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
         for (name, count) in rows {

@@ -1,12 +1,14 @@
 //! SO_LINGER with 0 seconds: closing by RST.
 
 use serde_json::json;
-use twtrace_wire::Side;
+use twtrace_wire::{ResetDirection, ResetReason, Side};
 
 use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::resets;
+use crate::event::timestamp::SECOND_NS;
+use crate::model::resets::spread::{Similar, Spread};
 
 /// Fewer may be a program's way to drop single clients.
 const SOME: u64 = 5;
@@ -42,11 +44,31 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             );
             let count: u64 = who.iter().map(|(_, count)| count).sum();
             if count >= SOME {
-                findings.push(finding(facts, netns, side, count, &who));
+                findings.push(finding(
+                    facts,
+                    netns,
+                    side,
+                    count,
+                    &who,
+                    idle(facts, netns, side),
+                ));
             }
         }
     }
     findings
+}
+
+/// The time without data after which most of these connections were closed, if it is a timeout.
+fn idle(facts: &DoctorFacts, netns: u32, side: Side) -> Option<Similar> {
+    let mut all = Spread::default();
+    let rows = facts.pairs.iter();
+    for row in rows.filter(|row| row.netns == netns && row.side == side) {
+        let sent = ResetDirection::Sent;
+        if let Some(pattern) = row.counts.patterns.of(sent, ResetReason::LingerZero) {
+            all.add_all(&pattern.quiet);
+        }
+    }
+    resets::timeout(&all).filter(|it| it.min_ns >= SECOND_NS)
 }
 
 fn finding(
@@ -55,8 +77,11 @@ fn finding(
     side: Side,
     count: u64,
     who: &[(String, u64)],
+    idle: Option<Similar>,
 ) -> Finding {
-    let figures = json!({"netns": netns, "resets": count, "resets_by": advice::figures(who)});
+    let figures = json!({
+        "netns": netns, "resets": count, "idle_ns": idle.map(|it| it.max_ns), "resets_by": advice::figures(who),
+    });
     let evidence = format!(
         "{count} connections of namespace {} were closed by RST, with SO_LINGER set to 0 s: {}",
         facts.name(netns),
@@ -66,19 +91,41 @@ fn finding(
         Side::Server => Finding {
             id: "linger_on_server",
             severity: Severity::Warning,
-            title: "a server closes its connections by RST (SO_LINGER 0)".to_owned(),
-            evidence: vec![
-                evidence,
-                "its clients see \"connection reset by peer\", and lose the end of an answer that has not \
-                 arrived yet"
-                    .to_owned(),
-            ],
+            title: match idle {
+                Some(idle) => format!(
+                    "a server closes connections that are idle for {} by RST (SO_LINGER 0)",
+                    resets::length(idle)
+                ),
+                None => "a server closes its connections by RST (SO_LINGER 0)".to_owned(),
+            },
+            evidence: [evidence]
+                .into_iter()
+                .chain(idle.map(|idle| {
+                    format!(
+                        "they had been without data for {}: that is an idle timeout, and the next request of a client that keeps \
+                         them for longer fails",
+                        resets::length(idle)
+                    )
+                }))
+                .chain([
+                    "its clients see \"connection reset by peer\", and lose the end of an answer that has not arrived yet"
+                        .to_owned(),
+                ])
+                .collect(),
             figures,
-            to_do: vec![
+            to_do: idle
+                .map(|_| {
+                    "let clients close idle connections sooner, or raise that timeout (MariaDB: wait_timeout; nginx: \
+                     keepalive_timeout)"
+                        .to_owned()
+                })
+                .into_iter()
+                .chain([
                 "close without SO_LINGER: a server's TIME_WAITs cost memory only; to have fewer, let clients \
-                 close first (nginx: reset_timedout_connection off)"
+                 close first (nginx: reset_timedout_connection off; haproxy: no option nolinger)"
                     .to_owned(),
-            ],
+            ])
+            .collect(),
             settings: Vec::new(),
             do_not: vec![advice::NO_LINGER.to_owned()],
         },

@@ -33,6 +33,7 @@ use crate::event::words::Word;
 use crate::model::destination::Destination;
 use crate::model::pairs::{self, PairCounts, PairRow};
 use crate::model::resets::ResetPattern;
+pub use both::{length, timeout};
 use group::Group;
 
 /// Fewer RSTs may be single mishaps, and have no share and no pattern.

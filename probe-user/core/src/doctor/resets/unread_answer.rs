@@ -12,13 +12,18 @@ use super::share::Share;
 use super::{Explained, Explanation};
 use crate::model::resets::ResetPattern;
 
-/// Finds it for the clients of one destination: a notice, since clients may go away. Many of these are a storm.
+/// Finds it for the clients of one destination: a notice, since clients may go away. Many of these cost something.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
-    if group.side != Side::Client || reset_storm::is_storm(facts, total(facts)) {
+    if group.side != Side::Client {
         return None;
     }
     let number = |pattern: &ResetPattern| pattern.count - pattern.unread_after_idle_close;
     let unread = group.of_sent(ResetReason::UnreadData, number);
+    // Many, of which no destination has many, are one storm.
+    let is_storm = reset_storm::is_storm(facts, unread);
+    if !is_storm && reset_storm::is_storm(facts, total(facts)) {
+        return None;
+    }
     let share = Share::of(facts, group, unread);
     share.severity()?;
     let who = group.who(|counts| counts.patterns.of_sent(ResetReason::UnreadData, number));
@@ -41,7 +46,10 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     Some(Explanation {
         finding: Finding {
             id: "answer_not_read",
-            severity: Severity::Notice,
+            severity: match is_storm {
+                true => Severity::Warning,
+                false => Severity::Notice,
+            },
             title: format!(
                 "{name} closes its connections to {place} with data unread: {}",
                 share.short()
@@ -55,6 +63,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 "if it leaves on purpose, as browsers, health checks and canceled requests do, or if the data is only a TLS server's \
                  closing alert (close_notify): nothing"
                     .to_owned(),
+                "see the client's own error: one that rejects the certificate of a TLS server, or its answer, closes so, too".to_owned(),
             ],
             settings: Vec::new(),
             do_not: vec!["settings of the server: its answers arrived".to_owned()],
@@ -63,7 +72,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     })
 }
 
-/// RSTs over unread data of all clients: a storm is one of all destinations.
+/// RSTs over unread data of all clients.
 fn total(facts: &DoctorFacts) -> u64 {
     let clients = facts.pairs.iter().filter(|row| row.side == Side::Client);
     let sent = clients.map(|row| row.counts.deaths.reset_sent.of(ResetReason::UnreadData));
