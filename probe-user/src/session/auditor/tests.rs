@@ -109,10 +109,11 @@ fn what_is_gone_for_two_rounds_is_forgotten() {
         auditor.step(&seen(births), 2, &marked);
         auditor.rotate(&seen(births))
     };
-    assert!(round(5).is_empty());
+    // Other namespaces of the host may come and go at the same time.
+    assert!(!round(5).contains(&key(7)));
     // A socket from before still entered TIME_WAIT.
-    assert!(round(6).is_empty());
-    assert_eq!(round(6), [key(7)]);
+    assert!(!round(6).contains(&key(7)));
+    assert!(round(6).contains(&key(7)));
     assert!(auditor.namespaces.contains_key(&key(own_netns())));
     assert!(!auditor.namespaces.contains_key(&key(7)));
 }
