@@ -55,13 +55,13 @@ pub const SCENARIOS: &[Scenario] = &[
         ..CRITICAL
     }),
     Scenario::single("doctor/last_word_wants_no_answer", last_word).judged(NOTHING),
+    // A program that is not known to do so may greet its clients and close.
     Scenario::both("doctor/turned_away", turned_away).judged(DoctorRun {
-        code: 3,
         finds: &[says(
             "connection_limit",
-            "critical",
+            "notice",
             "sv",
-            "turns connections away",
+            "has no room for a session",
         )],
         spares: OTHER_CAUSES,
         ..CRITICAL

@@ -12,6 +12,8 @@ use crate::event::{Event, Flow, TimeWait};
 const TURNED_AWAY_NS: u64 = 2_000_000_000;
 /// It says why in a line, bytes.
 const LINE_BYTES: u64 = 512;
+/// Or it asks who the client is, and then says why, bytes. The beginning of a session of PostgreSQL is longer.
+const REFUSAL_BYTES: u64 = 300;
 
 /// Those of one pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,9 +79,13 @@ fn is_soon(side: Side, flow: &Flow) -> bool {
 fn is_short(side: Side, flow: &Flow) -> bool {
     side == Side::Server
         && flow.connection_ns.is_some_and(|ns| ns <= TURNED_AWAY_NS)
-        && flow
-            .bytes_sent
-            .is_some_and(|sent| (1..=LINE_BYTES).contains(&sent))
+        && flow.bytes_sent.is_some_and(|sent| {
+            let most = match flow.bytes_received {
+                Some(0) => LINE_BYTES,
+                _ => REFUSAL_BYTES,
+            };
+            (1..=most).contains(&sent)
+        })
 }
 
 /// A connection that was closed while a request waited for its answer.

@@ -23,14 +23,9 @@ pub const COMPARE: &str = "compare its limit with its connections (sshd: MaxStar
 
 /// Servers that send more than a line to every client that they take, or whose clients end the session: one that they close first
 /// after a line was refused.
-const CLOSED_BY_CLIENTS: [&str; 6] = [
-    "mariadbd",
-    "mysqld",
-    "pgbouncer",
-    "pgpool",
-    "postgres",
-    "sshd",
-];
+const CLOSED_BY_CLIENTS: [&str; 4] = ["pgbouncer", "pgpool", "postgres", "sshd"];
+/// Servers whose sessions may be as short, and end with a last word of their client: they often close first then.
+const LAST_WORD: [&str; 2] = ["mariadbd", "mysqld"];
 /// Servers that read on as long as their client sends, but where they refuse it.
 const READ_ON: [&str; 3] = ["memcached", "redis-server", "valkey-server"];
 /// From this part of all connections on, so many that such servers closed first after a short answer were refused, in percent.
@@ -53,6 +48,7 @@ pub fn reads_on(group: &Group<'_>) -> bool {
 /// The RSTs of a pattern by which a service refuses, if it has a limit.
 fn refused(group: &Group<'_>, pattern: &ResetPattern) -> u64 {
     let is_short_refusal = is_one_of(group, &CLOSED_BY_CLIENTS)
+        || is_one_of(group, &LAST_WORD)
         || is_one_of(group, &READ_ON)
         || group.counts.unanswered.turned_away >= SOME;
     match is_short_refusal {
@@ -61,10 +57,22 @@ fn refused(group: &Group<'_>, pattern: &ResetPattern) -> u64 {
     }
 }
 
+/// Whether short sessions of a service look like refusals.
+pub fn may_be_last_word(group: &Group<'_>) -> bool {
+    is_one_of(group, &LAST_WORD)
+}
+
+/// Whether a service is known to greet no client just to close then.
+pub fn is_known(group: &Group<'_>) -> bool {
+    is_one_of(group, &CLOSED_BY_CLIENTS)
+        || is_one_of(group, &READ_ON)
+        || is_one_of(group, &LAST_WORD)
+}
+
 /// Connections of a service that it turned away in order, by FIN.
 pub fn turned_away(group: &Group<'_>, counts: &PairCounts) -> u64 {
     let unanswered = &counts.unanswered;
-    match is_one_of(group, &CLOSED_BY_CLIENTS) {
+    match is_one_of(group, &CLOSED_BY_CLIENTS) || may_be_last_word(group) {
         true => unanswered.turned_away + unanswered.answered_shortly,
         false => unanswered.turned_away,
     }
