@@ -35,7 +35,7 @@ pub struct DoctorFacts {
     pub ended_listeners: Vec<ListenerSample>,
     /// Processes that no longer run, and when that was seen.
     pub exited: HashMap<ProcessKey, Moment>,
-    /// Connections that wait for an answer to their SYN at the end.
+    /// Connections that send again, at the end, what nobody acknowledges.
     pub unacknowledged: Vec<UnacknowledgedRow>,
     /// Whether no filter hides events of the checked namespaces: what was not seen did not happen there.
     pub sees_all: bool,

@@ -10,6 +10,7 @@ use super::advice;
 use super::bounded;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
+use super::resets;
 use crate::model::destination::Destination;
 use crate::model::pairs::{NOBODY, PairRow, name};
 use crate::model::unacknowledged::UnacknowledgedRow;
@@ -86,15 +87,13 @@ impl Unanswered<'_> {
 
     /// The processes with the number of their connects.
     fn who(&self) -> Vec<(String, u64)> {
-        let mut who: BTreeMap<String, u64> = BTreeMap::new();
-        for row in &self.rows {
-            *who.entry(row.name().into_owned()).or_default() += row.counts.unconnected.count();
-        }
-        for row in &self.waiting {
-            let name = row.process.as_ref().map_or(NOBODY.to_owned(), name);
-            *who.entry(name).or_default() += row.count;
-        }
-        advice::by_command(who.into_iter().filter(|(_, count)| *count > 0))
+        let ended = self.rows.iter();
+        let ended = ended.map(|row| (row.name().into_owned(), row.counts.unconnected.count()));
+        let waiting = self.waiting.iter().map(|row| {
+            let process = row.process.as_ref();
+            (process.map_or(NOBODY.to_owned(), name), row.count)
+        });
+        advice::by_command(ended.chain(waiting).filter(|(_, count)| *count > 0))
     }
 }
 
@@ -119,11 +118,7 @@ fn finding(
         _ => return None,
     };
     let who = of.who();
-    let first = match who.as_slice() {
-        [] => return None,
-        [(only, _)] => only.clone(),
-        [(first, _), rest @ ..] => format!("{first} and {} more", rest.len()),
-    };
+    let first = resets::title(&who);
     let mut evidence = vec![format!(
         "{failed} connects to {remote} from namespace {} failed or wait: {}",
         facts.name(netns),

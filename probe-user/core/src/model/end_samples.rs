@@ -17,7 +17,7 @@ pub struct EndSamples {
     pub new_listeners: Option<(Vec<ListenerSample>, Moment)>,
     /// Listeners of the first sample that were closed by the end.
     pub ended_listeners: Vec<ListenerSample>,
-    /// Connections that wait for an answer to their SYN at the end.
+    /// Connections that send again, at the end, what nobody acknowledges.
     pub unacknowledged: Vec<UnacknowledgedRow>,
     /// Processes that no longer run, and when that was seen.
     pub exited: HashMap<ProcessKey, Moment>,

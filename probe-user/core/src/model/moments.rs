@@ -2,7 +2,7 @@
 
 /// Times that are closer to each other are one moment, nanoseconds.
 const APART_NS: u64 = 500_000_000;
-/// Maximum number of moments that are told apart.
+/// Maximum number of moments that are distinguished.
 const MAX: usize = 4;
 /// From this number of moments on something happened again and again.
 const AGAIN: usize = 3;

@@ -70,7 +70,7 @@ pub struct CloseWait {
     pub connections: Vec<CloseWaitConnection>,
     /// Accept queues of listeners.
     pub listeners: Vec<ListenerSample>,
-    /// Connections that wait for an answer to their SYN.
+    /// Connections that send again what nobody acknowledges.
     pub unacknowledged: Vec<UnacknowledgedRow>,
     /// Namespaces that could not be scanned.
     pub unscanned: Vec<UnscannedRow>,

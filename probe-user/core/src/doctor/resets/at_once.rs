@@ -7,7 +7,7 @@ use super::super::advice;
 use super::super::facts::DoctorFacts;
 use super::super::finding::{Finding, Severity};
 use super::both::{PAUSE_NS, common, rounded};
-use super::group::{Group, named_others, processes, title};
+use super::group::{Group, processes, title};
 use super::keepalive::LIKE_CLOSE_NOTIFY;
 use super::share::Share;
 use super::{Explained, Explanation, SOME};
@@ -243,13 +243,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>, at_once: &AtOnce<'_>) -> Opt
     if met_open == 0 && moment.late > 0 {
         evidence.push(LIKE_CLOSE_NOTIFY.to_owned());
     }
-    let patterns = REASONS
-        .into_iter()
-        .filter_map(|reason| group.pattern(ResetDirection::Sent, reason));
-    evidence.extend(named_others(
-        "clients on this host",
-        patterns.flat_map(|it| &it.other_ends),
-    ));
+    evidence.extend(group.clients_here(&REASONS));
     let figures = json!({
         "netns": group.netns, "local": place.local(), "share": share.figures(), "connections": connections,
         "within_ns": moment.length_ns(), "resets_by": advice::figures(&who),

@@ -113,6 +113,18 @@ impl Group<'_> {
         self.counts.patterns.of_sent(reason, number)
     }
 
+    /// The clients on this host of the RSTs that were sent for these reasons, as evidence; `None` if none is here.
+    pub fn clients_here(&self, reasons: &[ResetReason]) -> Option<String> {
+        let sent = ResetDirection::Sent;
+        let patterns = reasons
+            .iter()
+            .filter_map(|reason| self.pattern(sent, *reason));
+        named_others(
+            "clients on this host",
+            patterns.flat_map(|pattern| &pattern.other_ends),
+        )
+    }
+
     /// The processes with this figure, the greatest first: programs that run as several processes in one entry.
     pub fn who(&self, number: impl Fn(&PairCounts) -> u64) -> Vec<(String, u64)> {
         let rows = self.rows.iter();

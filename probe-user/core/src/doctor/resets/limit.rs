@@ -7,7 +7,7 @@ use super::super::advice;
 use super::super::facts::DoctorFacts;
 use super::super::finding::Finding;
 use super::both::range;
-use super::group::{Group, named_others, title};
+use super::group::{Group, title};
 use super::share::Share;
 use super::{Explained, Explanation, SOME};
 use crate::model::pairs::PairCounts;
@@ -160,10 +160,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             "{in_order} of them ended in order, by FIN, after that line"
         ));
     }
-    evidence.extend(named_others(
-        "clients on this host",
-        patterns().flat_map(|it| &it.other_ends),
-    ));
+    evidence.extend(group.clients_here(&REASONS));
     let mut explains = Explained::default();
     for reason in REASONS {
         explains.add_rows(group, reason, |pattern| refused(group, pattern));

@@ -35,6 +35,7 @@ use crate::model::pairs::{self, PairCounts, PairRow};
 use crate::model::resets::ResetPattern;
 pub use both::{length, timeout};
 use group::Group;
+pub use group::title;
 
 /// Fewer RSTs may be single mishaps, and have no share and no pattern.
 const SOME: u64 = 5;

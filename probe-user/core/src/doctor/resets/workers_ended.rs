@@ -7,7 +7,7 @@ use super::super::advice;
 use super::super::facts::DoctorFacts;
 use super::super::finding::{Finding, Severity};
 use super::at_once::ended_then;
-use super::group::{Group, named_others, processes, title};
+use super::group::{Group, processes, title};
 use super::share::Share;
 use super::{Explained, Explanation, SOME};
 use crate::model::pairs::PairRow;
@@ -30,24 +30,18 @@ fn of_ended(facts: &DoctorFacts, row: &PairRow) -> u64 {
     count
 }
 
-/// Whether most of the RSTs of a service over unread or late data were sent by processes that ended.
-pub fn is_cause(facts: &DoctorFacts, group: &Group<'_>) -> bool {
-    let all: u64 = REASONS.into_iter().map(|reason| group.sent(reason)).sum();
-    let ended: u64 = group.rows.iter().map(|row| of_ended(facts, row)).sum();
-    group.side == Side::Server && ended >= SOME && ended * 2 > all
-}
-
-/// Finds it for one service.
+/// Finds it for one service, if most of its RSTs over unread or late data were sent by processes that ended.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
-    if !is_cause(facts, group) {
-        return None;
-    }
     let rows = group.rows.iter();
     let ended: Vec<(&PairRow, u64)> = rows
         .map(|row| (*row, of_ended(facts, row)))
         .filter(|(_, count)| *count > 0)
         .collect();
-    let count = ended.iter().map(|(_, count)| count).sum();
+    let count: u64 = ended.iter().map(|(_, count)| count).sum();
+    let all: u64 = REASONS.into_iter().map(|reason| group.sent(reason)).sum();
+    if group.side != Side::Server || count < SOME || count * 2 <= all {
+        return None;
+    }
     let share = Share::of(facts, group, count);
     let severity = share.severity()?.min(Severity::Warning);
     let who = processes(
@@ -78,13 +72,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         ),
         "a request that had come, or came then, was not read, and its client sees \"connection reset by peer\"".to_owned(),
     ];
-    let patterns = REASONS
-        .into_iter()
-        .filter_map(|reason| group.pattern(ResetDirection::Sent, reason));
-    evidence.extend(named_others(
-        "clients on this host",
-        patterns.flat_map(|it| &it.other_ends),
-    ));
+    evidence.extend(group.clients_here(&REASONS));
     Some(Explanation {
         finding: Finding {
             id: "process_ended",

@@ -40,7 +40,7 @@ impl Tally {
         }
     }
 
-    /// Connections that wait for an answer to their SYN, of processes and to destinations that the filter shows.
+    /// Connections that send again what nobody acknowledges, of processes and to destinations that the filter shows.
     fn unacknowledged(&self) -> Vec<UnacknowledgedRow> {
         let mut rows = self.close_wait.unacknowledged.clone();
         rows.retain(|row| {
